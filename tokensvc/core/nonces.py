@@ -1,0 +1,23 @@
+"""The name under which a nonce is recorded: a hash, never the text that a client sent.
+
+Hashing bounds the size of a record, keeps credentials out of the store's files and backups, and leaves a client no
+way to choose a key, a slot or a command. v1's nonce is its `token`. v2's is the exact signed bytes `header.payload`:
+never the whole JWT, because several spellings of one signature can verify.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Literal, NewType
+
+Version = Literal["v1", "v2"]
+
+NonceId = NewType("NonceId", str)
+"""22 characters of URL-safe base64: the first 128 bits of a SHA-256."""
+
+
+def nonce_id(account: str, version: Version, material: bytes) -> NonceId:
+    """Name the nonce `material` of an account. Accounts and versions never share a name."""
+    digest = hashlib.sha256(b"\0".join((b"tokensvc", account.encode(), version.encode(), material))).digest()
+    return NonceId(base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode())

@@ -1,0 +1,76 @@
+"""JSON as RFC 8259 means it, from bytes of strangers.
+
+Python's reader takes duplicate members (the last wins: a claim could be hidden behind another), NaN, UTF-16, lone
+surrogates, and ends in a RecursionError on deep nesting. Here each of these is a `ValueError` with a reason.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+MAX_DEPTH = 16
+_LAST_SURROGATE_BLOCK = range(0xD800, 0xE000)
+
+type_names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
+
+
+def loads(data: bytes) -> Any:  # noqa: ANN401 - JSON is any value; the caller checks its shape
+    """Parse UTF-8 bytes, or raise `ValueError` with the reason in words."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("it is not valid UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise ValueError("it starts with a byte order mark")
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep") from None
+    except json.JSONDecodeError as exc:
+        raise ValueError(f"it is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}") from None
+    _check(value, MAX_DEPTH)
+    return value
+
+
+def loads_object(data: bytes) -> dict[str, Any]:
+    """As `loads`, and the value must be an object."""
+    value = loads(data)
+    if not isinstance(value, dict):
+        raise ValueError(f"it is {type_names[type(value)]}, not an object")
+    return value
+
+
+def dumps(value: Any) -> bytes:  # noqa: ANN401 - as above
+    """Compact UTF-8 JSON."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member occurs twice")
+    return members
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check(value: object, depth: int) -> None:
+    if depth < 0:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, str):
+        if any(ord(c) in _LAST_SURROGATE_BLOCK for c in value):
+            raise ValueError("a string contains half of a surrogate pair")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a number is too large")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _check(name, depth)
+            _check(member, depth - 1)
+    elif isinstance(value, list):
+        for member in value:
+            _check(member, depth - 1)

@@ -1,0 +1,130 @@
+"""What an upload becomes: safe names, the binding of a v2 credential to the form, and the stored file."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+from .errors import Code, Refusal
+
+UNIQUE_SUFFIX_LENGTH: Final = 9
+"""Characters after the `_` of a unique name: `photo_doAbVVtZJ.jpg` (CONTRACT 5.5)."""
+
+MAX_FOLDER_DEPTH: Final = 50
+MAX_NAME_BYTES: Final = 255
+
+_CREDENTIAL_FIELDS: Final = frozenset({"file", "token"})
+_UNSAFE_IN_NAME = re.compile(r"[^\w.\-]")
+_FOLDER = re.compile(r"[\w\-/]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the bytes of a file are: MIME type by magic number (text by extension), and pixels if it is an image."""
+
+    mime: str
+    width: int | None = None
+    height: int | None = None
+
+    @property
+    def file_type(self) -> Literal["image", "non-image"]:
+        """ImageKit's two classes."""
+        return "image" if self.mime.startswith("image/") else "non-image"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as it was kept. `file_path` starts with `/`; sizes are bytes; `uploaded_at` is Unix seconds."""
+
+    file_id: str
+    version_id: str
+    account: str
+    name: str
+    file_path: str
+    size: int
+    sha256: str
+    kind: Kind
+    uploaded_at: int
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    def to_record(self) -> dict[str, Any]:
+        """Plain values, for a store to keep."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> StoredFile:
+        """The inverse of `to_record`."""
+        return cls(**{**record, "kind": Kind(**record["kind"])})
+
+
+def require_binding(claims: Mapping[str, str], fields: Mapping[str, str]) -> None:
+    """Refuse a v2 upload whose form is not, field by field and text by text, what was signed (CONTRACT 2.1).
+
+    `claims` are the signed parameters without `iat` and `exp`; `fields` all text fields of the form.
+    """
+    sent = {name: value for name, value in fields.items() if name not in _CREDENTIAL_FIELDS}
+    for name in claims.keys() | sent.keys():
+        if name not in sent:
+            raise _unbound(name, f"{name} was signed, but not sent")
+        if name not in claims:
+            raise _unbound(name, f"{name} was sent, but not signed")
+        if claims[name] != sent[name]:
+            raise _unbound(name, f"{name} differs from what was signed")
+
+
+def _unbound(name: str, reason: str) -> Refusal:
+    return Refusal(
+        Code.PARAMETER_FORBIDDEN,
+        f"The form does not match the credential: {reason}.",
+        "Send exactly the fields of uploadPayload, as the same text.",
+        field=name,
+    )
+
+
+def safe_name(file_name: str) -> str:
+    """Return `fileName` as ImageKit keeps it: NFC, and `_` for all but letters, digits, `.`, `-` and `_`."""
+    name = _UNSAFE_IN_NAME.sub("_", unicodedata.normalize("NFC", file_name))
+    if not name.strip("._"):
+        name = "_" * len(name)
+    stem, dot, extension = name.rpartition(".")
+    if len(name.encode()) > MAX_NAME_BYTES - UNIQUE_SUFFIX_LENGTH - 1:
+        room = MAX_NAME_BYTES - UNIQUE_SUFFIX_LENGTH - 1 - len(f"{dot}{extension}".encode())
+        if not stem or room < 1:
+            raise Refusal(Code.PARAMETER_INVALID, "fileName is too long.", "Send at most 200 characters.", field="fileName")
+        name = stem.encode()[:room].decode(errors="ignore") + dot + extension
+    if not name:
+        raise Refusal(Code.PARAMETER_INVALID, "fileName is empty.", "Send the name to store the file under.", field="fileName")
+    return name
+
+
+def unique_name(name: str, suffix: str) -> str:
+    """Put `_suffix` before the extension."""
+    stem, dot, extension = name.rpartition(".")
+    return f"{stem}_{suffix}.{extension}" if dot and stem else f"{name}_{suffix}"
+
+
+def safe_folder(folder: str) -> str:
+    """Return a normal absolute folder (`/`, `/a/b`), or refuse what ImageKit refuses (CONTRACT 5.7)."""
+    folder = unicodedata.normalize("NFC", folder)
+    if not _FOLDER.fullmatch(folder):
+        raise Refusal(
+            Code.PARAMETER_INVALID,
+            "folder may hold letters, digits, _, - and / only.",
+            "Replace other characters, dots among them.",
+            field="folder",
+        )
+    parts = [part for part in folder.split("/") if part]
+    if len(parts) > MAX_FOLDER_DEPTH or any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
+        raise Refusal(
+            Code.PARAMETER_INVALID, f"folder is deeper than {MAX_FOLDER_DEPTH} levels, or a level is too long.", field="folder"
+        )
+    return "/" + "/".join(parts)
+
+
+def join_path(folder: str, name: str) -> str:
+    """The `filePath` of a file in a folder."""
+    return posixpath.join(folder, name)

@@ -1,0 +1,119 @@
+"""What the rules' users need from outside, as protocols. Adapters implement them; `wiring` chooses.
+
+Every method may raise `core.errors.Outage` when what is behind it does not answer; none of them ever says yes then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import BinaryIO, Protocol
+
+from .core.callers import Caller, Presented
+from .core.nonces import NonceId
+from .core.upload import Kind, StoredFile
+
+Clock = Callable[[], int]
+"""Unix seconds, now."""
+
+Chance = Callable[[int], bytes]
+"""That many unpredictable bytes."""
+
+
+class Outcome(StrEnum):
+    """What a try to redeem came to. Only SPENT and FINISHED are a yes, and only to the request that holds the nonce."""
+
+    SPENT = "spent"
+    FINISHED = "finished"
+    REPLAYED = "replayed"
+    REVOKED = "revoked"
+    STALE = "stale"
+    UNISSUED = "unissued"
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """`grant` is the text recorded at issue (SPENT only; empty for a crossed-off one); `result` what finish noted."""
+
+    outcome: Outcome
+    grant: str = ""
+    result: str = ""
+
+
+class NonceStore(Protocol):
+    """Remembers each nonce from issue until past its expiry, and lets it be spent once.
+
+    `request` is a text of 22 URL-safe characters made once per request of ours: repeating a call with the same one is
+    answered as the first time, so that a lost reply can be asked for again. `until` is Unix seconds.
+    """
+
+    def record(self, nonce: NonceId, *, grant: str, until: int, request: str) -> bool:
+        """Note the nonce as issued; False if it is known already (to another request)."""
+
+    def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
+        """Spend the nonce atomically. With `cross_off_until` an unknown one is noted as spent and is a yes, once."""
+
+    def finish(self, nonce: NonceId, *, request: str, result: str) -> None:
+        """Note the result of the redemption that `request` holds, so that the same request is answered alike again."""
+
+    def revoke(self, nonce: NonceId, *, actor: str) -> Outcome:
+        """Make an issued nonce unspendable; answers what it is now (REVOKED, or REPLAYED if it was spent before)."""
+
+    def ready(self) -> None:
+        """Return when issue and redeem would work now; otherwise raise Outage with the reason."""
+
+
+class Incoming(Protocol):
+    """A file being received: on disk, hashed as it comes, visible to nobody."""
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append."""
+
+    def seal(self) -> str:
+        """No more bytes will come: make them durable and return the SHA-256 in hex."""
+
+    def open(self) -> BinaryIO:
+        """Read back from the start. The caller closes it."""
+
+    def discard(self) -> None:
+        """Remove every trace, unless it was kept. May be called at any time and again."""
+
+
+class NameTaken(Exception):  # noqa: N818 - an answer to be acted on, not an error
+    """`keep` was told not to replace, and the path is taken."""
+
+
+class FileStore(Protocol):
+    """Keeps uploaded files and what is known of them. A file is visible whole or not at all."""
+
+    def receive(self) -> Incoming:
+        """Start to receive a file."""
+
+    def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> None:
+        """Make a sealed file visible at `file.file_path`, atomically and durably, or raise NameTaken."""
+
+    def find(self, account: str, file_path: str) -> tuple[StoredFile, BinaryIO] | None:
+        """The file at a path with its open content (the caller closes it), or nothing."""
+
+
+Inspector = Callable[[BinaryIO, str], Kind]
+"""Tells what the bytes of a (sealed) file with that name are."""
+
+
+class CallerSource(Protocol):
+    """One way to know who asks."""
+
+    def identify(self, presented: Presented) -> Caller | None:
+        """The caller, None if this source's evidence is absent, or a Refusal if it is there and not good."""
+
+
+class Audit(Protocol):
+    """Takes note of what happened. Never given a secret or a credential."""
+
+    def note(self, event: str, facts: Mapping[str, str | int | None]) -> None:
+        """`event` is a past participle: issued, refused, redeemed, replayed, stored."""
