@@ -25,9 +25,7 @@ HEALTH_CHECK_SECONDS: Final = 15
 DEFAULT_PORT: Final = 6379
 
 _CONNECTIONS: Final = {"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}
-_TLS_OPTIONS: Final = frozenset(
-    {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"}
-)
+_TLS_OPTIONS: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"})
 _YES_AND_NO: Final = {"true": True, "1": True, "false": False, "0": False}
 
 

@@ -2,6 +2,12 @@
 
 A record is a positive one: what is not there is refused. So a flushed, evicted or restarted store refuses
 credentials that were good, and clients fetch others; it never lets one through twice. The other way to spend
-twice is a store that went back in time (an old copy, a replica that lagged): `fence.lua` tells such a server
+twice is a store that went back in time (an old copy, a replica that lagged): the fence tells such a server
 from the one that made the record.
 """
+
+from __future__ import annotations
+
+from .store import RedisNonces
+
+__all__ = ["RedisNonces"]

@@ -60,9 +60,7 @@ def rebind(client: redis.Redis, bucket: int, new_epoch: str) -> Binding:
     return _heal("rebind", client, bucket, new_epoch)
 
 
-def _heal(
-    how: Literal["initialise", "rotate", "rebind"], client: redis.Redis, bucket: int, new_epoch: str
-) -> Binding:
+def _heal(how: Literal["initialise", "rotate", "rebind"], client: redis.Redis, bucket: int, new_epoch: str) -> Binding:
     if not _EPOCH.fullmatch(new_epoch):
         raise ValueError("An epoch is 8 URL-safe characters.")
     word, *epoch = scripts.HEAL.run(client, [epoch_key(bucket)], [how, new_epoch])

@@ -8,7 +8,7 @@
 local epoch, why, replid, old = fence(KEYS[1])
 if epoch then return {'bound', epoch} end
 if why == 'hidden' then return {why} end
-if ARGV[1] == 'initialise' and redis.call('EXISTS', KEYS[1]) == 1 then return {'fenced', old or ''} end
+if ARGV[1] == 'initialise' and redis.call('GET', KEYS[1]) then return {why, old or ''} end
 local new = ARGV[2]
 if ARGV[1] == 'rebind' and old then new = old end
 redis.call('SET', KEYS[1], replid .. ':' .. new)

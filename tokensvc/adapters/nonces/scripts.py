@@ -1,4 +1,4 @@
-"""The Lua files as scripts that can be run. `fence.lua` is put after the first line of each of the others.
+"""The Lua files as scripts that can be run. `preamble.lua` is put after the first line of each of the others.
 
 The first line is the script's flags and has to stay first. `allow-oom` is on all that only change a record
 which is already there: a store that is full refuses to record, and goes on redeeming.
@@ -37,8 +37,13 @@ class Script:
 def _load(name: str) -> Script:
     here = files(__package__)
     flags, _, body = here.joinpath(f"{name}.lua").read_text("utf-8").partition("\n")
-    text = "\n".join((flags, here.joinpath("fence.lua").read_text("utf-8"), body))
+    text = "\n".join((flags, here.joinpath("preamble.lua").read_text("utf-8"), body))
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+RECORD: Final = _load("record")
+REDEEM: Final = _load("redeem")
+FINISH: Final = _load("finish")
+REVOKE: Final = _load("revoke")
+READY: Final = _load("ready")
 HEAL: Final = _load("heal")
