@@ -27,8 +27,8 @@ def store(request: pytest.FixtureRequest, valkey: Valkey) -> Iterator[NonceStore
         with contextlib.closing(valkey.client()) as client:
             yield RedisNonces(client, chance=os.urandom)
         return
+    valkey.command("ACL", "SETUSER", "app", "reset", "on", ">app-password", *APP_RIGHTS.split())
     with contextlib.closing(valkey.client()) as operator:
-        operator.execute_command("ACL", "SETUSER", "app", "reset", "on", ">app-password", *APP_RIGHTS.split())
         fence.initialise(operator, 0, "epoch-00")
     with contextlib.closing(connect(valkey.url_as("app", "app-password"), connections=4)) as client:
         yield RedisNonces(client, chance=os.urandom, on_fence="wait")

