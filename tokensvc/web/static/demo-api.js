@@ -1,8 +1,8 @@
 /**
  * What the page says to the server, and what it hears.
  *
- * Nothing here throws on an unwelcome answer: a refusal is an answer like any other, and status 0 stands for none at all.
- * Only cancelling throws (an AbortError).
+ * Nothing here throws on an unwelcome answer: a refusal is an answer like any other, and status 0 stands for none
+ * at all. Only cancelling throws (an AbortError).
  */
 
 /**
@@ -66,7 +66,7 @@ export function fetchCredential(request, signal) {
  * @param {string} url
  * @param {Record<string, string>} fields
  * @param {File} file
- * @param {{signal: AbortSignal, onProgress?: (share: number) => void}} options `share` is of the body sent, 0 to 1
+ * @param {{signal: AbortSignal, onProgress?: (share: number) => void}} options `share` of the body sent, 0 to 1
  * @returns {Promise<Answer>}
  */
 export function sendFile(url, fields, file, { signal, onProgress = () => {} }) {
@@ -78,7 +78,8 @@ export function sendFile(url, fields, file, { signal, onProgress = () => {} }) {
     const cancel = () => request.abort();
     request.open("POST", url);
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
-    request.onload = () => resolve(heard(request.status, request.responseText, (name) => request.getResponseHeader(name)));
+    request.onload = () =>
+      resolve(heard(request.status, request.responseText, (name) => request.getResponseHeader(name)));
     request.onerror = () => resolve(NO_ANSWER);
     request.onabort = () => reject(new DOMException("cancelled", "AbortError"));
     request.onloadend = () => signal.removeEventListener("abort", cancel);
@@ -118,7 +119,12 @@ export function words(answer) {
  */
 async function ask(url, options) {
   try {
-    const response = await fetch(url, { cache: "no-store", credentials: "same-origin", redirect: "error", ...options });
+    const response = await fetch(url, {
+      cache: "no-store",
+      credentials: "same-origin",
+      redirect: "error",
+      ...options,
+    });
     return heard(response.status, await response.text(), (name) => response.headers.get(name));
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;

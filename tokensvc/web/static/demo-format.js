@@ -30,8 +30,8 @@ export function byId(id) {
 }
 
 /**
- * Show some buttons and hide the others. When the one that has the focus goes, the next in sight gets it, so that
- * a keyboard does not fall back to the top of the page.
+ * Show some buttons and hide the others. When the one that has the focus goes, the next in sight gets it,
+ * so that a keyboard does not fall back to the top of the page.
  * @param {[HTMLElement, boolean][]} buttons
  * @param {HTMLElement} [otherwise] gets the focus when none is in sight
  */

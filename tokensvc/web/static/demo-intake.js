@@ -30,7 +30,8 @@ export function listen(zone, input, take) {
 function listenForDrops(zone, take) {
   let depth = 0; // dragenter and dragleave come for each element that is passed
   const show = () => zone.classList.toggle("over", depth > 0);
-  const carriesFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
+  const carriesFiles = (/** @type {DragEvent} */ event) =>
+    event.dataTransfer?.types.includes("Files") ?? false;
   document.addEventListener("dragenter", (event) => {
     if (!carriesFiles(event)) return;
     depth += 1;
@@ -74,7 +75,12 @@ async function droppedFiles(transfer) {
  */
 async function filesIn(entry) {
   if (entry.isFile) {
-    return new Promise((resolve) => entry.file((/** @type {File} */ file) => resolve([file]), () => resolve([])));
+    return new Promise((resolve) =>
+      entry.file(
+        (/** @type {File} */ file) => resolve([file]),
+        () => resolve([]),
+      ),
+    );
   }
   const reader = entry.createReader();
   const found = [];

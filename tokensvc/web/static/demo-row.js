@@ -56,7 +56,10 @@ export class Row {
     progress.value = upload.sent;
     this.find(".detail").textContent = detail(upload);
     // Progress comes many times a second; all else changes only when this text does.
-    const shown = [upload.state, upload.again === "idle" || upload.again === "asking" ? upload.again : "answered"].join();
+    const shown = [
+      upload.state,
+      upload.again === "idle" || upload.again === "asking" ? upload.again : "answered",
+    ].join();
     if (shown !== this.shown) {
       this.shown = shown;
       this.root.dataset.state = upload.state;
@@ -102,7 +105,9 @@ export class Row {
       name.textContent = file.name;
       return;
     }
-    const link = /** @type {HTMLAnchorElement} */ (element("a", "", stored.filePath ?? stored.name ?? file.name));
+    const link = /** @type {HTMLAnchorElement} */ (
+      element("a", "", stored.filePath ?? stored.name ?? file.name)
+    );
     link.href = address.href;
     link.target = "_blank";
     link.rel = "noopener";
@@ -123,10 +128,14 @@ export class Row {
     const place = this.find(".again-result");
     place.dataset.outcome = "";
     if (again === "idle") return place.replaceChildren();
-    if (again === "asking") return place.replaceChildren(element("p", "hint", "Sending the same file with the same credential…"));
+    if (again === "asking")
+      return place.replaceChildren(element("p", "hint", "Sending the same file with the same credential…"));
     const [outcome, title] = secondUse(again);
     place.dataset.outcome = outcome;
-    const said = again.status === 200 ? [element("p", "", "The server stored the file a second time.")] : sentences(words(again));
+    const said =
+      again.status === 200
+        ? [element("p", "", "The server stored the file a second time.")]
+        : sentences(words(again));
     return place.replaceChildren(element("div", `words ${outcome}`, element("p", "verdict", title), ...said));
   }
 }

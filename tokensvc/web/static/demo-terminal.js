@@ -17,7 +17,9 @@ const v1 = (origin) => [
   "",
   "# Upload with it; run this again and read the refusal",
   "curl -F file=@photo.jpg -F fileName=photo.jpg \\",
-  ...["publicKey", "signature", "expire", "token"].map((name) => `  -F "${name}=$(jq -r .${name} credential.json)" \\`),
+  ...["publicKey", "signature", "expire", "token"].map(
+    (name) => `  -F "${name}=$(jq -r .${name} credential.json)" \\`,
+  ),
   `  ${origin}/api/v1/files/upload`,
 ];
 

@@ -134,7 +134,12 @@ async function obtainCredential(upload, signal) {
   const named = { fileName: upload.file.name, ...upload.choices };
   const payload = upload.version === "v2" ? { useUniqueFileName: "true", ...named } : named;
   const request = credentialRequest(upload.version, payload);
-  const exchange = note(upload, { title: "Credential", method: request.method, url: request.url, json: request.body });
+  const exchange = note(upload, {
+    title: "Credential",
+    method: request.method,
+    url: request.url,
+    json: request.body,
+  });
   exchange.answer = await fetchCredential(request, signal);
   const { status, body } = exchange.answer;
   if (status !== 200 || typeof body?.token !== "string") {
@@ -146,7 +151,7 @@ async function obtainCredential(upload, signal) {
     upload.fields = { ...named, publicKey, signature, expire: String(expire), token };
     upload.expiresAt = Number(expire);
   } else {
-    // The form has to equal what was signed. A profile may have added to what we asked for, so the claims decide.
+    // The form has to equal what was signed. A profile may have added to what we asked for: the claims decide.
     const { iat, exp, ...signed } = decodeJwt(body.token)?.claims ?? payload;
     upload.fields = { ...signed, token: body.token };
     upload.expiresAt = exp ?? null;
@@ -208,5 +213,7 @@ function move(upload, state, changed) {
 /** @param {string} part base64url of JSON */
 function decodePart(part) {
   const binary = atob(part.replaceAll("-", "+").replaceAll("_", "/"));
-  return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(binary, (c) => c.charCodeAt(0))));
+  return JSON.parse(
+    new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(binary, (c) => c.charCodeAt(0))),
+  );
 }

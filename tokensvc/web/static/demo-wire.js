@@ -1,7 +1,7 @@
 /**
  * The "On the wire" panel of one upload: every request and answer, as they were.
  *
- * It is built when it is opened and not before: with a thousand files that saves the page from a million elements.
+ * It is built when it is opened and not before: a thousand files would otherwise be a hundred thousand elements.
  */
 
 import { element } from "./demo-format.js";
@@ -31,7 +31,9 @@ export class Wire {
     this.shown = shown;
     this.drawn = exchanges; // a retry starts a new list
     const body = /** @type {HTMLElement} */ (this.panel.querySelector(".wire-body"));
-    body.replaceChildren(...(exchanges.length ? exchanges.map(section) : [element("p", "hint", "Nothing was said yet.")]));
+    body.replaceChildren(
+      ...(exchanges.length ? exchanges.map(section) : [element("p", "hint", "Nothing was said yet.")]),
+    );
   }
 }
 
@@ -52,7 +54,9 @@ function section(exchange, index) {
   const status = element("code", answer.status < 400 ? "status good" : "status bad", String(answer.status));
   const about = [answer.code, answer.requestId && `request ${answer.requestId}`].filter(Boolean).join(" · ");
   made.append(line(element("span", "label", "Answer"), " ", status, " ", element("span", "hint", about)));
-  made.append(answer.body === null ? element("p", "hint", "The body was not JSON.") : pre("Answer", answer.body));
+  made.append(
+    answer.body === null ? element("p", "hint", "The body was not JSON.") : pre("Answer", answer.body),
+  );
   made.append(...jwt(answer.body?.token));
   return made;
 }
@@ -65,10 +69,21 @@ function jwt(token) {
   const decoded = typeof token === "string" ? decodeJwt(token) : null;
   if (!decoded) return [];
   const { iat, exp } = decoded.claims;
-  const made = element("div", "jwt", block("Header of the token", decoded.header), block("Claims", decoded.claims));
+  const made = element(
+    "div",
+    "jwt",
+    block("Header of the token", decoded.header),
+    block("Claims", decoded.claims),
+  );
   if (Number.isInteger(iat) && Number.isInteger(exp)) {
     const until = new Date(exp * 1000).toLocaleTimeString();
-    made.append(element("p", "hint", `Good for ${exp - iat} seconds, until ${until}. Decoded, not verified: only the server has the key.`));
+    made.append(
+      element(
+        "p",
+        "hint",
+        `Good for ${exp - iat} seconds, until ${until}. Decoded, not verified: the key is on the server.`,
+      ),
+    );
   }
   return [made];
 }
@@ -76,7 +91,8 @@ function jwt(token) {
 /** @param {Record<string, string>} form */
 function fields(form) {
   const list = element("dl", "fields");
-  for (const [name, text] of Object.entries(form)) list.append(element("dt", "", name), element("dd", "", text));
+  for (const [name, text] of Object.entries(form))
+    list.append(element("dt", "", name), element("dd", "", text));
   return element("div", "", element("p", "label", "Form, multipart/form-data"), list);
 }
 

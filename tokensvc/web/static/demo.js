@@ -15,7 +15,7 @@ import { newUpload, useAgain } from "./demo-upload.js";
 /** @typedef {import("./demo-upload.js").Upload} Upload */
 
 const VERSION_WORDS = Object.freeze({
-  v1: "HMAC-SHA1 over a random token and an expiry. It bounds when and how often, not what: form fields are free.",
+  v1: "HMAC-SHA1 over a random token and an expiry. It bounds when and how often; form fields are free.",
   v2: "An HS256 JWT with every form field inside. Change, add or drop one and the upload is refused.",
 });
 
@@ -49,12 +49,17 @@ function drawTotal() {
     all.unstored && `${all.unstored} not stored`,
     all.bytes && `${size(Math.round(all.sentBytes))} of ${size(all.bytes)}`,
     all.running && rate > 0 && `${size(Math.round(rate))}/s`,
-  ].filter(Boolean).join(" · ");
-  show([
-    [byId("retry-all"), all.running === 0 && all.unstored > 0],
-    [byId("cancel-all"), all.running > 1],
-    [byId("clear"), all.running === 0 && all.files > 0],
-  ], byId("file-input"));
+  ]
+    .filter(Boolean)
+    .join(" · ");
+  show(
+    [
+      [byId("retry-all"), all.running === 0 && all.unstored > 0],
+      [byId("cancel-all"), all.running > 1],
+      [byId("clear"), all.running === 0 && all.files > 0],
+    ],
+    byId("file-input"),
+  );
   if (wasRunning && !all.running) say(all);
   wasRunning = all.running > 0;
 }
@@ -73,7 +78,11 @@ function take(files) {
   const { version, folder, tags } = Object.fromEntries(new FormData(choices));
   /** @type {Record<string, string>} */
   const chosen = {};
-  const list = String(tags).split(",").map((tag) => tag.trim()).filter(Boolean).join(",");
+  const list = String(tags)
+    .split(",")
+    .map((tag) => tag.trim())
+    .filter(Boolean)
+    .join(",");
   if (list) chosen.tags = list;
   if (String(folder).trim()) chosen.folder = String(folder).trim();
   const uploads = files.map((file) => newUpload(file, /** @type {"v1" | "v2"} */ (version), chosen));
@@ -143,7 +152,9 @@ const onClick = (id, act) => byId(id).addEventListener("click", act);
 onClick("sign-in", () => showSession("POST"));
 onClick("sign-out", () => showSession("DELETE"));
 onClick("retry-all", () => queue.uploads.filter(canRetry).forEach((upload) => queue.retry(upload)));
-onClick("cancel-all", () => queue.uploads.filter((upload) => !isOver(upload)).forEach((upload) => queue.cancel(upload)));
+onClick("cancel-all", () =>
+  queue.uploads.filter((upload) => !isOver(upload)).forEach((upload) => queue.cancel(upload)),
+);
 onClick("clear", clear);
 onClick("copy", copy);
 choices.addEventListener("change", showVersion);
