@@ -113,7 +113,9 @@ def parse_expire(text: str, now: int) -> int:
     if not (text.isascii() and text.isdigit()):
         raise _expire_refusal("expire is not a whole number of Unix seconds.")
     if len(text) > _DIGITS_OF_EXPIRES_AT + 2:
-        raise _expire_refusal("expire looks like milliseconds; divide by 1000." if len(text) == 13 else "expire is too large.")
+        raise _expire_refusal(
+            "expire looks like milliseconds; divide by 1000." if len(text) == 13 else "expire is too large."
+        )
     if text[0] == "0" and len(text) > 1:
         raise _expire_refusal("expire starts with a zero; write it without.")
     value = int(text)
