@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -11,9 +12,10 @@ from typing import Final
 
 import click
 
-from tokensvc import __version__, dev, launcher, wiring
+from tokensvc import __version__, config, dev, launcher, wiring
 from tokensvc.adapters import embedded
 from tokensvc.adapters.api_keys import new_api_key
+from tokensvc.adapters.embedded.__main__ import main as run_store
 from tokensvc.config import ConfigurationError, Settings
 
 _USAGE: Final = 2
@@ -73,7 +75,7 @@ def serve(bind: str | None, workers: int | None) -> None:
 @main.command()
 def store() -> None:
     """Run only the embedded nonce store of the data directory, for a gunicorn started by other means."""
-    sys.exit(embedded.supervise(wiring.store_directory(_settings(wiring.load_settings))))
+    sys.exit(run_store([str(wiring.store_directory(_settings(wiring.load_settings)))]))
 
 
 @main.group()
@@ -94,20 +96,17 @@ def new_key(identifier: str, subject: str, as_json: bool) -> None:
     entry = (
         f'{{ id = {json.dumps(identifier)}, sha256 = "{digest}", subject = {json.dumps(subject)}, may = ["issue"] }}'
     )
-    click.echo(
-        f'{text}\n\nKeep it secret; it is not shown again. In tokensvc.toml:\n\n[callers.backend]\nkind = "api_key"\nkeys = [{entry}]'
-    )
+    click.echo(f"{text}\n\nKeep it secret; it is not shown again. In tokensvc.toml:\n")
+    click.echo(f'[callers.backend]\nkind = "api_key"\nkeys = [{entry}]')
 
 
 def _serve(environment: dict[str, str], bind: str, workers: int, options: list[str]) -> None:
-    from tokensvc import config
-
     settings = _settings(lambda: config.load(environment))
     directory = wiring.store_directory(settings)
     start = None if settings.redis_url is not None else (lambda: embedded.start(directory))
     try:
         status = launcher.run(launcher.gunicorn_command(bind, workers, options), environment, start)
-    except embedded.StoreError as exc:
+    except embedded.StoreFault as exc:
         click.echo(f"The embedded nonce store did not start: {exc}", err=True)
         sys.exit(_OUTAGE)
     sys.exit(status)
@@ -126,8 +125,6 @@ def _settings(load: Callable[[], Settings]) -> Settings:
 
 
 def _workers(environment: dict[str, str]) -> int:
-    import os
-
     given = environment.get("WEB_CONCURRENCY", "")
     return int(given) if given.isdigit() and int(given) else len(os.sched_getaffinity(0))
 
@@ -141,7 +138,7 @@ def _loopback_host(bind: str) -> str:
         is_loopback = False
     if not is_loopback or not port.isdigit():
         raise click.BadParameter(
-            f"{bind} is not a loopback address with a port; the development server has demo keys and no lock on its door. "
+            f"{bind} is not a loopback address with a port; the development server has demo keys and an open door. "
             "Use 127.0.0.1:PORT, or `tokensvc serve` with a configuration.",
             param_hint="--bind",
         )

@@ -149,7 +149,7 @@ class Plan(_Table):
 
 
 class Upload(_Table):
-    """[upload]: the own upload endpoint. `url` is the outside address of this service, where it is not the request's."""
+    """[upload]: the own upload endpoint. `url` is this service's outside address, where it is not the request's."""
 
     enabled: bool = True
     url: str = Field(default="", pattern=r"^(https?://[^\s/]+)?$")
@@ -199,9 +199,8 @@ def _read_file(environment: Mapping[str, str], faults: list[Fault]) -> tuple[dic
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         faults.append(Fault(str(path), f"is not TOML: {exc}"))
     else:
-        for name in ("redis_url", "data_dir"):
-            if tables.pop(name, None) is not None:
-                faults.append(Fault(name, "is set by the environment only", f"use {_ENVIRONMENT[name]}"))
+        own = [name for name in _ENVIRONMENT if tables.pop(name, None) is not None]
+        faults += [Fault(name, "is set by the environment only", f"use {_ENVIRONMENT[name]}") for name in own]
         return tables, path
     return {}, path
 
@@ -292,37 +291,39 @@ def _missing(tables: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _dangling(tables: Mapping[str, Any]) -> Iterator[Fault]:
     """Names that refer to nothing. Looks at the raw tables, so that it also works beside other faults."""
-    accounts, callers, profiles = (_as_table(tables.get(name)) for name in ("accounts", "callers", "profiles"))
-    public_keys: set[str] = set()
+    accounts, callers = _as_table(tables.get("accounts")), _as_table(tables.get("callers"))
+    yield from _dangling_keys(accounts)
+    for name, profile in _as_table(tables.get("profiles")).items():
+        yield from _dangling_in_profile(name, _as_table(profile), accounts, callers)
+
+
+def _dangling_keys(accounts: Mapping[str, Any]) -> Iterator[Fault]:
+    seen: set[str] = set()
     for name, account in accounts.items():
         keys = [_as_table(key).get("public_key") for key in _as_list(_as_table(account).get("keys"))]
         active = _as_table(account).get("active")
         if keys and active is not None and active not in keys:
-            yield Fault(
-                f"accounts.{name}.active", "names none of the account's keys", "give the public_key of one of them"
-            )
+            yield Fault(f"accounts.{name}.active", "names none of its keys", "give the public_key of one of them")
         for key in (key for key in keys if isinstance(key, str)):
-            if key in public_keys:
-                yield Fault(
-                    f"accounts.{name}.keys", f"{key} is listed twice", "give each key pair once, in one account"
-                )
-            public_keys.add(key)
-    for name, profile in profiles.items():
-        table, place = _as_table(profile), f"profiles.{name}"
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name) or name in RESERVED_PROFILES:
-            yield Fault(place, "the name is not usable in a path", "use lower-case letters, digits, - and _")
-        if (account := table.get("account", "default")) not in accounts and accounts:
-            yield Fault(f"{place}.account", f"there is no account {account!r}", f"use one of: {', '.join(accounts)}")
-        for caller in _as_list(table.get("callers")):
-            if caller not in callers and callers:
-                yield Fault(
-                    f"{place}.callers", f"there is no caller source {caller!r}", f"use some of: {', '.join(callers)}"
-                )
-        for parameter in _as_table(table.get("allow")):
-            if parameter not in PARAMETERS:
-                yield Fault(
-                    f"{place}.allow.{parameter}", "is not an upload parameter", f"use some of: {', '.join(PARAMETERS)}"
-                )
+            if key in seen:
+                yield Fault(f"accounts.{name}.keys", f"{key} is listed twice", "give each pair once, in one account")
+            seen.add(key)
+
+
+def _dangling_in_profile(
+    name: str, profile: Mapping[str, Any], accounts: Mapping[str, Any], callers: Mapping[str, Any]
+) -> Iterator[Fault]:
+    place = f"profiles.{name}"
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name) or name in RESERVED_PROFILES:
+        yield Fault(place, "the name is not usable in a path", "use lower-case letters, digits, - and _")
+    if (account := profile.get("account", "default")) not in accounts and accounts:
+        yield Fault(f"{place}.account", f"there is no account {account!r}", f"use one of: {', '.join(accounts)}")
+    for caller in _as_list(profile.get("callers")):
+        if caller not in callers and callers:
+            yield Fault(f"{place}.callers", f"there is no source {caller!r}", f"use some of: {', '.join(callers)}")
+    for parameter in _as_table(profile.get("allow")):
+        if parameter not in PARAMETERS:
+            yield Fault(f"{place}.allow.{parameter}", "is no upload parameter", f"use some of: {', '.join(PARAMETERS)}")
 
 
 RESERVED_PROFILES = frozenset({"batch", "limits"})

@@ -1,11 +1,12 @@
 """The development server's configuration: an ordinary `tokensvc.toml` with demo keys, kept in the data directory.
 
-It runs through the same launcher, application and store as production. What makes it a demo is only what it is configured
-to: generated keys, a caller source of kind "demo", and every parameter allowed.
+It runs through the same launcher, application and store as production. What makes it a demo is only its configuration:
+generated keys, a caller source of kind "demo", and every parameter allowed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import string
@@ -81,9 +82,7 @@ unissued = "cross-off"
 
 
 def _digest(api_key: str) -> str:
-    from hashlib import sha256
-
-    return sha256(api_key.encode()).hexdigest()
+    return hashlib.sha256(api_key.encode()).hexdigest()
 
 
 def _random_text(length: int) -> str:

@@ -1,7 +1,7 @@
 """gunicorn's settings, for `tokensvc serve` and `deploy/gunicorn.conf.py`. Each differs from the default for a reason.
 
-gunicorn trusts `X-Forwarded-*` from loopback by default; whoever can connect locally could then choose the scheme. And its
-threaded worker is stopped by as many half-sent requests as it has threads; greenlets wait at no cost.
+gunicorn trusts `X-Forwarded-*` from loopback by default; whoever can connect locally could then choose the scheme. And
+its threaded worker is stopped by as many half-sent requests as it has threads; greenlets wait at no cost.
 """
 
 from __future__ import annotations

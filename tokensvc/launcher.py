@@ -55,9 +55,12 @@ def _attend(
     store: Store | None,
     start_store: Callable[[], Store] | None,
 ) -> int:
-    # Its own session: Ctrl-C reaches only us, and we ask for a graceful end. The parent-death signal ends it if we are killed.
+    # Its own session: Ctrl-C reaches only us, and we ask for a graceful end. If we are killed it is told to end.
     server = subprocess.Popen(  # noqa: S603 - our own command line
-        list(command), env=dict(environment), start_new_session=True, preexec_fn=_end_with_parent
+        list(command),
+        env=dict(environment),
+        start_new_session=True,
+        preexec_fn=_end_with_parent,  # noqa: PLW1509 - one thread
     )
 
     def pass_on(number: int, _frame: FrameType | None) -> None:

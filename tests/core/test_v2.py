@@ -1,4 +1,4 @@
-"""Version 2, guard by guard (the attacks F1 to F10). Every odd token is signed again, so only its own guard can refuse."""
+"""Version 2, guard by guard (the attacks F1 to F10). Odd tokens are signed again: only their own guard can refuse."""
 
 from __future__ import annotations
 

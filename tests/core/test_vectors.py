@@ -16,8 +16,8 @@ from tokensvc.core.keys import AcceptedKeys, KeyPair, Secret
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text())
 WYCHEPROOF = Path(__file__).parents[3] / "shared" / "wycheproof"
 
-# Two tests named for their padding carry none: their text is equal to a valid one. Two hold a `?` inside of base64 and are
-# called valid; refusing them is stricter and what we want.
+# Two tests named for their padding carry none: their text is equal to a valid one. Two hold a `?` inside of base64 and
+# are called valid; refusing them is stricter and what we want.
 SLIPS_UPSTREAM = {367, 370}
 STRICTER_HERE = {372, 373}
 

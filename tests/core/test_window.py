@@ -39,7 +39,7 @@ def test_a_clients_own_expire_is_honoured_exactly(ahead: int) -> None:
         (str(NOW + 60) + ".5", "whole number"),
         ("999999999", "in the past"),
         ("99999999999", "too far ahead"),
-        ("１７０００００060", "whole number"),  # noqa: RUF001
+        ("１７０００００060", "whole number"),
     ],
 )
 def test_an_expire_that_cannot_be_honoured_is_refused_with_the_reason(text: str, words: str) -> None:

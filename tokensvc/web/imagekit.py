@@ -16,7 +16,18 @@ _EXPIRE = (
     "Your request contains invalid expire parameter. Expire parameter should be a Unix time in less than 1 hour into "
     "the future."
 )
-_BOTH = "Your request contains both {} and basic auth parameter. Use only one method, you might be exposing your private API key."
+_BOTH = (
+    "Your request contains both {} and basic auth parameter. Use only one method, you might be exposing your private "
+    "API key."
+)
+_USED = (
+    "The token with value '{token}' has been used before. We suggest using V4 UUIDs, or another random string with "
+    "enough entropy to avoid collisions."
+)
+_NAME_TAKEN = (
+    "A file with the same name already exists at the exact location. We could not overwrite it because both "
+    "overwriteFile and useUniqueFileName are set to false."
+)
 
 # (version or "", code, field or "") -> status, message. The most exact row wins; rows marked U are unpublished texts.
 _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
@@ -32,11 +43,7 @@ _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
     ("v1", Code.CREDENTIAL_INVALID, ""): (400, "Your request contains invalid signature parameter."),  # U
     ("v2", Code.CREDENTIAL_INVALID, ""): (400, "Your request has invalid token."),
     ("v2", Code.CREDENTIAL_EXPIRED, ""): (400, "Your request contains expired token."),
-    ("v1", Code.CREDENTIAL_REPLAYED, ""): (
-        400,
-        "The token with value '{token}' has been used before. We suggest using V4 UUIDs, or another random string with "
-        "enough entropy to avoid collisions.",
-    ),
+    ("v1", Code.CREDENTIAL_REPLAYED, ""): (400, _USED),
     ("v2", Code.CREDENTIAL_REPLAYED, ""): (400, "Your request contains a token that has been used before."),  # U
     ("", Code.CREDENTIAL_UNISSUED, ""): (403, "Your account cannot be authenticated."),
     ("", Code.CREDENTIAL_REVOKED, ""): (403, "Your account cannot be authenticated."),
@@ -45,11 +52,7 @@ _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
         400,
         "Your request contains invalid payload. It does not match with the payload used to generate token.",
     ),
-    ("", Code.PARAMETER_INVALID, "overwriteFile"): (
-        400,
-        "A file with the same name already exists at the exact location. We could not overwrite it because both "
-        "overwriteFile and useUniqueFileName are set to false.",
-    ),
+    ("", Code.PARAMETER_INVALID, "overwriteFile"): (400, _NAME_TAKEN),
     ("", Code.PARAMETER_INVALID, ""): (400, "Your request contains invalid value for {field} parameter."),
     ("", Code.TOO_LARGE, ""): (400, "Your request contains invalid file parameter. The file size exceeds limits."),
     ("", Code.REQUEST_MALFORMED, ""): (400, "Your request could not be read."),  # U
