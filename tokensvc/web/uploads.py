@@ -40,11 +40,7 @@ def _offer(version: Version, limits: FormLimits, receive: Callable[[], Incoming]
     """The request's form with its file on disk; what was not kept is gone at the end, whatever happened."""
     stream = cast("BinaryIO", request.stream)
     try:
-        if (
-            request.mimetype != "multipart/form-data"
-            or request.headers.get("Content-Encoding", "identity") != "identity"
-        ):
-            raise UnsupportedMediaType
+        _require_multipart()
         form = read_form(stream, request.content_type or "", open_file=receive, limits=limits)
     except (Refusal, UnsupportedMediaType):
         _drain(stream, limits.max_body_bytes)
@@ -57,8 +53,13 @@ def _offer(version: Version, limits: FormLimits, receive: Callable[[], Incoming]
             form.file.discard()
 
 
+def _require_multipart() -> None:
+    if request.mimetype != "multipart/form-data" or request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMediaType
+
+
 def _drain(stream: BinaryIO, at_most: int) -> None:
-    """Read what the client still sends, within bounds: a browser that is cut off shows no answer, but a network error."""
+    """Read what the client still sends, within bounds: a browser that is cut off shows a network error, no answer."""
     with suppress(OSError, ValueError, HTTPException):
         while at_most > 0 and (chunk := stream.read(min(at_most, _DRAIN_BYTES))):
             at_most -= len(chunk)
