@@ -13,5 +13,5 @@ def test_every_code_has_a_status_and_a_page() -> None:
 
 
 def test_the_documentation_holds_the_very_pages() -> None:
-    """Made with `python -m tokensvc.web.error_pages > docs/errors.md`."""
+    """`make docs` writes it."""
     assert Path(__file__).parents[2].joinpath("docs/errors.md").read_text() == whole_page()

@@ -1,6 +1,6 @@
 """`/docs/errors/CODE`: what each error code means and what to do about it; every problem's `type` leads here.
 
-`python -m tokensvc.web.error_pages` prints all of them as one page, which is docs/errors.md.
+`make docs` writes all of them as one page to docs/errors.md.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
         "Compare with docs/protocol.md. Repeated fields and duplicate JSON members are refused on purpose.",
     ),
     "expire.invalid": (
-        "`expire` cannot be honoured exactly: a duration where a time is meant, milliseconds, the past, or too far ahead.",
+        "`expire` cannot be honoured exactly: a duration where a time is meant, milliseconds, the past, or too far.",
         "For v1 send absolute Unix seconds within the profile's lifetime, for v2 a number of seconds; or leave it out.",
     ),
     "token.invalid": (
@@ -122,7 +122,3 @@ def whole_page() -> str:
         "# Errors\n\nEvery refusal carries one of these codes: in the answer, in `X-Tokensvc-Code` and in the log.\n\n"
     )
     return head + "\n".join(section(code) for code in STATUS)
-
-
-if __name__ == "__main__":
-    print(whole_page(), end="")  # noqa: T201 - the program's whole purpose
