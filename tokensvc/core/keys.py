@@ -50,8 +50,9 @@ def fingerprint(secret: Secret) -> str:
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """An ImageKit key pair. `accept_until` (Unix seconds) ends the grace of a key that is being retired."""
+    """An ImageKit key pair of an account. `accept_until` (Unix seconds) ends the grace of one that is being retired."""
 
+    account: str
     public_key: str
     private_key: Secret = field(repr=False)
     accept_until: int | None = None
@@ -61,43 +62,52 @@ class KeyPair:
         """The HMAC key: the private key's text in UTF-8."""
         return self.private_key.reveal().encode()
 
+    def accepted(self, now: int) -> bool:
+        """Whether its credentials are still accepted."""
+        return self.accept_until is None or now < self.accept_until
+
 
 @dataclass(frozen=True, slots=True)
-class KeyRing:
-    """All pairs of one account whose credentials are accepted, and the name (public key) of the one that signs."""
+class AcceptedKeys:
+    """Pairs whose credentials are accepted, of one account or of all."""
 
-    account: str
-    active: str
     pairs: tuple[KeyPair, ...]
 
     def __post_init__(self) -> None:
         names = [pair.public_key for pair in self.pairs]
         if len(set(names)) != len(names):
-            raise ValueError(f"account {self.account!r}: a public key is listed twice")
-        if self.active not in names:
-            raise ValueError(f"account {self.account!r}: active key {self.active!r} is not one of its keys")
+            raise ValueError("a public key is listed twice")
+
+    def find(self, public_key: str, now: int) -> KeyPair | None:
+        """Return the accepted pair of exactly that name. There is no trying of all keys."""
+        return next((pair for pair in self.pairs if pair.public_key == public_key and pair.accepted(now)), None)
+
+    def owner(self, private_key: str, now: int) -> KeyPair | None:
+        """Return the accepted pair with that private key (a server's Basic auth); constant time for each pair."""
+        presented, found = private_key.encode("utf-8", "surrogatepass"), None
+        for pair in self.pairs:
+            if same(pair.secret_bytes, presented) and pair.accepted(now):
+                found = pair
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing(AcceptedKeys):
+    """The pairs of one account, and the name (public key) of the active one, which signs."""
+
+    active: str
+
+    def __post_init__(self) -> None:
+        AcceptedKeys.__post_init__(self)
+        if self.active not in [pair.public_key for pair in self.pairs]:
+            raise ValueError(f"the active key {self.active!r} is not one of the account's keys")
 
     @property
     def signing(self) -> KeyPair:
         """The active pair."""
         return next(pair for pair in self.pairs if pair.public_key == self.active)
 
-    def find(self, public_key: str, now: int) -> KeyPair | None:
-        """Return the pair of that exact name while it is accepted; there is no trying of all keys."""
-        for pair in self.pairs:
-            if pair.public_key == public_key and (pair.accept_until is None or now < pair.accept_until):
-                return pair
-        return None
-
-    def owner(self, private_key: str, now: int) -> KeyPair | None:
-        """Return the accepted pair with that private key (a server's Basic auth), in constant time for each pair."""
-        presented, found = private_key.encode("utf-8", "surrogatepass"), None
-        for pair in self.pairs:
-            if same(pair.secret_bytes, presented) and (pair.accept_until is None or now < pair.accept_until):
-                found = pair
-        return found
-
-    def require_public_key(self, public_key: str | None) -> None:
+    def require_public_key(self, public_key: object) -> None:
         """Refuse a request that names a key which is not the active one: what we sign could never verify."""
         if public_key is not None and public_key != self.active:
             raise Refusal(

@@ -13,7 +13,15 @@ from typing import Any, NoReturn
 MAX_DEPTH = 16
 _LAST_SURROGATE_BLOCK = range(0xD800, 0xE000)
 
-type_names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
+type_names = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
 
 
 def loads(data: bytes) -> Any:  # noqa: ANN401 - JSON is any value; the caller checks its shape

@@ -85,6 +85,21 @@ def _unbound(name: str, reason: str) -> Refusal:
     )
 
 
+def flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:
+    """Read a true-or-false field. Empty, `null` and `undefined` mean unset: old SDKs send them (CONTRACT 4.3)."""
+    text = fields.get(name, "")
+    if text in ("", "null", "undefined"):
+        return default
+    if text not in ("true", "false"):
+        raise Refusal(
+            Code.PARAMETER_INVALID,
+            f"{name} is neither true nor false.",
+            "Send the text true or false.",
+            field=name,
+        )
+    return text == "true"
+
+
 def safe_name(file_name: str) -> str:
     """Return `fileName` as ImageKit keeps it: NFC, and `_` for all but letters, digits, `.`, `-` and `_`."""
     name = _UNSAFE_IN_NAME.sub("_", unicodedata.normalize("NFC", file_name))
@@ -94,10 +109,20 @@ def safe_name(file_name: str) -> str:
     if len(name.encode()) > MAX_NAME_BYTES - UNIQUE_SUFFIX_LENGTH - 1:
         room = MAX_NAME_BYTES - UNIQUE_SUFFIX_LENGTH - 1 - len(f"{dot}{extension}".encode())
         if not stem or room < 1:
-            raise Refusal(Code.PARAMETER_INVALID, "fileName is too long.", "Send at most 200 characters.", field="fileName")
+            raise Refusal(
+                Code.PARAMETER_INVALID,
+                "fileName is too long.",
+                "Send at most 200 characters.",
+                field="fileName",
+            )
         name = stem.encode()[:room].decode(errors="ignore") + dot + extension
     if not name:
-        raise Refusal(Code.PARAMETER_INVALID, "fileName is empty.", "Send the name to store the file under.", field="fileName")
+        raise Refusal(
+            Code.PARAMETER_INVALID,
+            "fileName is empty.",
+            "Send the name to store the file under.",
+            field="fileName",
+        )
     return name
 
 
@@ -120,7 +145,9 @@ def safe_folder(folder: str) -> str:
     parts = [part for part in folder.split("/") if part]
     if len(parts) > MAX_FOLDER_DEPTH or any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
         raise Refusal(
-            Code.PARAMETER_INVALID, f"folder is deeper than {MAX_FOLDER_DEPTH} levels, or a level is too long.", field="folder"
+            Code.PARAMETER_INVALID,
+            f"folder is deeper than {MAX_FOLDER_DEPTH} levels, or a level is too long.",
+            field="folder",
         )
     return "/" + "/".join(parts)
 

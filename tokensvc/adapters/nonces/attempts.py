@@ -1,0 +1,95 @@
+"""How often and how long the store is asked before the answer is an outage: a second in all, whatever
+happens.
+
+Only what has the same request id in every attempt may be passed in here. A lost reply is no reason to refuse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from redis import exceptions as redis_errors
+
+from tokensvc.core.errors import Outage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tokensvc.ports import Chance
+
+BUDGET_SECONDS: Final = 1.0
+ONE_ATTEMPT_SECONDS: Final = 0.25
+"""A time-out's length: no attempt starts later than this before the end of the budget."""
+
+MOST_ATTEMPTS: Final = 3
+SHORTEST_PAUSE_SECONDS: Final = 0.02
+LONGEST_PAUSE_SECONDS: Final = 0.2
+LONGEST_RETRY_AFTER_SECONDS: Final = 5
+
+Answer = TypeVar("Answer")
+
+
+class Fenced(Exception):  # noqa: N818 - an answer of the store, not an error of ours
+    """The epoch record is not bound to the server that was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What an error comes to: whether to ask again, and the sentence if that is of no use."""
+
+    again: bool
+    detail: str
+
+
+# The first match counts: redis-py makes a wrong password a kind of connection error.
+_VERDICTS: Final[tuple[tuple[type[Exception], _Verdict], ...]] = (
+    (redis_errors.AuthenticationError, _Verdict(False, "The nonce store does not accept our user and password.")),
+    (redis_errors.AuthorizationError, _Verdict(False, "The nonce store does not let our user in.")),
+    (redis_errors.NoPermissionError, _Verdict(False, "The nonce store does not let our user do what it has to.")),
+    (redis_errors.OutOfMemoryError, _Verdict(False, "The nonce store is full.")),
+    (Fenced, _Verdict(True, "The nonce store was restarted or replaced, and is not in use again yet.")),
+    (redis_errors.BusyLoadingError, _Verdict(True, "The nonce store is still loading its file.")),
+    (redis_errors.ReadOnlyError, _Verdict(True, "The nonce store that answers is a replica.")),
+    (redis_errors.MasterDownError, _Verdict(True, "The nonce store has lost its primary.")),
+    (redis_errors.ClusterDownError, _Verdict(True, "The nonce store's cluster is down.")),
+    (redis_errors.TimeoutError, _Verdict(True, "The nonce store did not answer in time.")),
+    (redis_errors.ConnectionError, _Verdict(True, "The nonce store cannot be reached.")),
+)
+_ANY_OTHER: Final = _Verdict(False, "The nonce store answered with an error.")
+_PASSES_SOON: Final = (Fenced, redis_errors.BusyLoadingError, redis_errors.ConnectionError)
+"""What a store that is being restarted answers. redis-py's TimeoutError is no ConnectionError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Asks until there is an answer, or raises Outage. `patient`: a restart of the store is waited for."""
+
+    chance: Chance
+    patient: bool
+    sleep: Callable[[float], None]
+    monotonic: Callable[[], float]
+
+    def make(self, ask: Callable[[], Answer]) -> Answer:
+        """Return what `ask` returns; it may be called several times, and has to mean the same each time."""
+        last_start = self.monotonic() + BUDGET_SECONDS - ONE_ATTEMPT_SECONDS
+        left = MOST_ATTEMPTS
+        while True:
+            try:
+                return ask()
+            except (redis_errors.RedisError, Fenced) as exc:
+                verdict = next((verdict for kind, verdict in _VERDICTS if isinstance(exc, kind)), _ANY_OTHER)
+                if not (self.patient and isinstance(exc, _PASSES_SOON)):
+                    left -= 1
+                pause = min(self._pause(), last_start - self.monotonic())
+                if not verdict.again or left == 0 or pause <= 0:
+                    raise self.outage(verdict.detail) from exc
+            self.sleep(pause)
+
+    def outage(self, detail: str) -> Outage:
+        """An outage that asks each caller to come back at another moment."""
+        return Outage(detail, retry_after=1 + self.chance(1)[0] % LONGEST_RETRY_AFTER_SECONDS)
+
+    def _pause(self) -> float:
+        part = int.from_bytes(self.chance(2)) / 0x10000
+        return SHORTEST_PAUSE_SECONDS + part * (LONGEST_PAUSE_SECONDS - SHORTEST_PAUSE_SECONDS)

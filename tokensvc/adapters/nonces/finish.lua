@@ -1,0 +1,14 @@
+#!lua flags=allow-oom
+-- Notes the result of a redemption, for the request that holds it. The first result stays.
+-- KEYS: record, epoch record. ARGV: request, result.
+-- Answers {finished | unheld | fenced | hidden}.
+local epoch, why = fence(KEYS[2])
+if not epoch then return {why} end
+local state, written_in, request = read(KEYS[1])
+if written_in ~= epoch or request ~= ARGV[1] then return {'unheld'} end
+if state == 'C' then
+  redis.call('SET', KEYS[1], value_of('D', epoch, request, ARGV[2]), 'KEEPTTL')
+  return {'finished'}
+end
+if state == 'D' then return {'finished'} end
+return {'unheld'}

@@ -1,0 +1,36 @@
+"""The keys of the store: `ik{BB}:n:<nonce id>` for a nonce, `ik{BB}:e` for the epoch record of a bucket.
+
+Redis Cluster places a key by the text in braces, so a nonce and the epoch record that guards it share a slot,
+and a script may read both at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from tokensvc.core.nonces import NonceId
+
+MAX_BUCKETS: Final = 256
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{22}")
+
+
+def bucket_of(nonce: NonceId, buckets: int) -> int:
+    """The first byte of the nonce's hash, modulo the number of buckets. ValueError if it is no nonce id."""
+    if not _ID.fullmatch(nonce):
+        raise ValueError("A nonce id is 22 URL-safe characters.")
+    return base64.urlsafe_b64decode(nonce[:4])[0] % buckets
+
+
+def nonce_key(nonce: NonceId, bucket: int) -> str:
+    """Where the record of a nonce is."""
+    return f"ik{{{bucket:02x}}}:n:{nonce}"
+
+
+def epoch_key(bucket: int) -> str:
+    """Where the epoch record of a bucket is."""
+    if not 0 <= bucket < MAX_BUCKETS:
+        raise ValueError(f"A bucket is a number from 0 to {MAX_BUCKETS - 1}.")
+    return f"ik{{{bucket:02x}}}:e"

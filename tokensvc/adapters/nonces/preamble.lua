@@ -1,0 +1,31 @@
+-- Put after the first line of every script, so that the check of the fence and the deed are one step on one server.
+
+-- The epoch record says which server it was written for: "<master_replid>:<epoch>". That id changes when a server
+-- starts and when a replica is promoted, and it is asked of the server that executes this: no pool, proxy or
+-- redirect can answer for another.
+-- Returns the epoch; or nothing, the word for why not, this server's id, and the epoch that is not bound to it.
+local function fence(epoch_key)
+  local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  if not replid then return nil, 'hidden' end
+  local bound, epoch = string.match(redis.call('GET', epoch_key) or '', '^(%x+):([%w_-]+)$')
+  if bound == replid then return epoch end
+  return nil, 'fenced', replid, epoch
+end
+
+-- A record is "<state>:<epoch>:<request>:<rest>":
+--   I  issued, by the request that recorded it   rest: the grant
+--   C  spent, by the request that redeemed it    rest: the grant
+--   D  done, by the request that redeemed it     rest: the result
+--   R  revoked                                   rest: who revoked it
+-- No script leads from C, D or R back to I. The time of expiry is set once, when the record is made.
+-- Returns the four; nothing if there is no record; and for what is not a record of ours a state in no epoch.
+local function read(key)
+  local value = redis.call('GET', key)
+  if not value then return nil end
+  local state, epoch, request, rest = string.match(value, '^([ICDR]):([%w_-]+):([%w_-]+):(.*)$')
+  return state or '?', epoch, request, rest
+end
+
+local function value_of(state, epoch, request, rest)
+  return state .. ':' .. epoch .. ':' .. request .. ':' .. rest
+end

@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+-- Makes an issued nonce unspendable. Who comes second finds it revoked, and the first name stays.
+-- KEYS: record, epoch record. ARGV: actor.
+-- Answers {revoked | replayed | stale | unissued | fenced | hidden}.
+local epoch, why = fence(KEYS[2])
+if not epoch then return {why} end
+local state, written_in, request = read(KEYS[1])
+if not state then return {'unissued'} end
+if written_in ~= epoch then return {'stale'} end
+if state == 'I' then
+  redis.call('SET', KEYS[1], value_of('R', epoch, request, ARGV[1]), 'KEEPTTL')
+  return {'revoked'}
+end
+if state == 'R' then return {'revoked'} end
+return {'replayed'}

@@ -1,0 +1,49 @@
+"""The Lua files as scripts that can be run. `preamble.lua` is put after the first line of each of the others.
+
+The first line is the script's flags and has to stay first. `allow-oom` is on all that only change a record
+which is already there: a store that is full refuses to record, and goes on redeeming.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+import redis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's whole text, and the SHA-1 by which a server that has seen it knows it."""
+
+    text: str
+    sha: str
+
+    def run(self, client: redis.Redis, keys: Sequence[str], arguments: Sequence[str]) -> list[str]:
+        """Run it and return its answer as texts. The script itself is sent only to a server that lacks it."""
+        call = (len(keys), *keys, *arguments)
+        try:
+            answer = client.execute_command("EVALSHA", self.sha, *call)  # type: ignore[no-untyped-call]
+        except redis.exceptions.NoScriptError:
+            answer = client.execute_command("EVAL", self.text, *call)  # type: ignore[no-untyped-call]
+        return [part.decode() if isinstance(part, bytes) else str(part) for part in answer]
+
+
+def _load(name: str) -> Script:
+    here = files(__package__)
+    flags, _, body = here.joinpath(f"{name}.lua").read_text("utf-8").partition("\n")
+    text = "\n".join((flags, here.joinpath("preamble.lua").read_text("utf-8"), body))
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+RECORD: Final = _load("record")
+REDEEM: Final = _load("redeem")
+FINISH: Final = _load("finish")
+REVOKE: Final = _load("revoke")
+READY: Final = _load("ready")
+HEAL: Final = _load("heal")

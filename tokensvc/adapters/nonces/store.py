@@ -1,0 +1,140 @@
+"""The one typed caller of the scripts.
+
+Every call is safe to repeat with the same request id, and is repeated when a reply does not come. So an
+outage means "not known", never "no": the record may have been made, or the nonce spent, by the call that
+failed.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Final, Literal
+
+from tokensvc.core.errors import Outage
+from tokensvc.ports import Outcome, Redemption
+
+from . import fence, scripts
+from .attempts import Attempts, Fenced
+from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import redis
+
+    from tokensvc.core.nonces import NonceId
+    from tokensvc.ports import Chance
+
+_REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{22}")
+_END_OF_TIME: Final = 10**10
+"""Unix seconds of eleven digits: later than any window, and a longer number would be an error of the store."""
+
+
+class RedisNonces:
+    """`ports.NonceStore` over a client of `redis_client.connect`. Raises ValueError for what is no id or no time.
+
+    `on_fence` says what to do when the server is not the one that the epoch record was written for. "rotate"
+    starts a new epoch at once: what is outstanding becomes stale. "wait" leaves it to whoever restarted the server
+    to say that nothing was lost, and asks again until the second is over.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        chance: Chance,
+        buckets: int = 1,
+        on_fence: Literal["rotate", "wait"] = "rotate",
+        sleep: Callable[[float], None] | None = None,
+        monotonic: Callable[[], float] | None = None,
+    ) -> None:
+        """Prepare; nothing is sent. `sleep` and `monotonic` (both in seconds) are those of `time` unless given."""
+        if not 1 <= buckets <= MAX_BUCKETS:
+            raise ValueError(f"There are from 1 to {MAX_BUCKETS} buckets.")
+        self._client = client
+        self._chance = chance
+        self._buckets = buckets
+        self._rotates = on_fence == "rotate"
+        # Looked up here and not as defaults: gevent replaces them, after this module was imported.
+        self._attempts = Attempts(
+            chance, patient=on_fence == "wait", sleep=sleep or time.sleep, monotonic=monotonic or time.monotonic
+        )
+
+    def record(self, nonce: NonceId, *, grant: str, until: int, request: str) -> bool:
+        """Note the nonce as issued until the Unix time `until`; False if it is known to another request."""
+        word, *_ = self._ask(scripts.RECORD, nonce, _checked(request), grant, _time(until))
+        if word in {"stale", "late"}:
+            raise self._attempts.outage(_UNRECORDED[word])
+        return word == "recorded"
+
+    def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
+        """Spend the nonce. An unknown one with `cross_off_until` is noted as spent until then, and is a yes, once.
+
+        Crossing off is a list of what was used: if the store is emptied, what was on it can be used once more.
+        """
+        until = "" if cross_off_until is None else _time(cross_off_until)
+        word, *rest = self._ask(scripts.REDEEM, nonce, _checked(request), until)
+        match Outcome(word):
+            case Outcome.SPENT:
+                return Redemption(Outcome.SPENT, grant=rest[0])
+            case Outcome.FINISHED:
+                return Redemption(Outcome.FINISHED, result=rest[0])
+            case refused:
+                return Redemption(refused)
+
+    def finish(self, nonce: NonceId, *, request: str, result: str) -> None:
+        """Note the result of the redemption that `request` holds; the first stays.
+
+        Without such a redemption (it expired, or is of an earlier epoch) there is nothing to note it on: no error.
+        """
+        self._ask(scripts.FINISH, nonce, _checked(request), result)
+
+    def revoke(self, nonce: NonceId, *, actor: str) -> Outcome:
+        """Make an issued nonce unspendable, and answer what it is now; `actor` is kept, of the first to do so."""
+        word, *_ = self._ask(scripts.REVOKE, nonce, actor)
+        return Outcome(word)
+
+    def ready(self) -> None:
+        """Return when record and redeem would work now in every bucket; otherwise raise Outage with the reason."""
+        for bucket in range(self._buckets):
+            word, *_ = self._ask_bucket(scripts.READY, bucket, [epoch_key(bucket)], [])
+            if word == "evicting":
+                raise self._attempts.outage(_EVICTING)
+
+    def _ask(self, script: scripts.Script, nonce: NonceId, *arguments: str) -> list[str]:
+        bucket = bucket_of(nonce, self._buckets)
+        return self._ask_bucket(script, bucket, [nonce_key(nonce, bucket), epoch_key(bucket)], list(arguments))
+
+    def _ask_bucket(self, script: scripts.Script, bucket: int, keys: list[str], arguments: list[str]) -> list[str]:
+        def ask() -> list[str]:
+            answer = script.run(self._client, keys, arguments)
+            if answer == ["fenced"] and self._rotates:
+                fence.rotate(self._client, bucket, fence.choose_epoch(self._chance))
+                answer = script.run(self._client, keys, arguments)
+            if answer == ["fenced"]:
+                raise Fenced
+            if answer == ["hidden"]:
+                raise Outage(fence.HIDDEN)
+            return answer
+
+        return self._attempts.make(ask)
+
+
+_UNRECORDED: Final = {
+    "stale": "The nonce store was restarted or replaced while the credential was being recorded.",
+    "late": "The nonce store's clock is past the time until which the record must be kept: compare the clocks.",
+}
+_EVICTING: Final = "The nonce store may evict records: its maxmemory-policy has to be noeviction."
+
+
+def _checked(request: str) -> str:
+    if not _REQUEST.fullmatch(request):
+        raise ValueError("A request id is 22 URL-safe characters.")
+    return request
+
+
+def _time(until: int) -> str:
+    if not 0 < until < _END_OF_TIME:
+        raise ValueError("A record is kept until a Unix time of at most ten digits.")
+    return str(until)

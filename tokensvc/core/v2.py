@@ -1,0 +1,94 @@
+"""Version 2: an HS256 JWT whose claims are the upload's form fields, text by text (CONTRACT section 2).
+
+The payload holds parameters, `iat` and `exp`, and nothing else: every further member would have to be a form field.
+There is no `jti`, so two equal payloads in one second are one JWT; `service.issue` sees to that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from . import jws, strict_json
+from .errors import Code, Refusal
+from .keys import AcceptedKeys, KeyPair
+from .params import CLAIMED_BY_US, ENVELOPE, PARAMETERS, require_text, unfit
+from .window import Window, verify_window
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A v2 credential whose signature and window are good. `claims` are the signed form fields, all texts."""
+
+    nonce: bytes
+    claims: Mapping[str, str]
+    window: Window
+    pair: KeyPair
+
+
+def mint(pair: KeyPair, parameters: Mapping[str, str], window: Window) -> str:
+    """Build the JWT that binds these form fields; `verify` accepts it at any time within its window."""
+    for name, value in parameters.items():
+        if name not in PARAMETERS:
+            raise Refusal(Code.PARAMETER_INVALID, f"{name} is not an upload parameter.", field=name)
+        require_text(name, value)
+    verify_window(window, window.issued_at)
+    payload = strict_json.dumps({**parameters, "iat": window.issued_at, "exp": window.expires_at})
+    token = jws.sign(payload, key=pair.secret_bytes, kid=pair.public_key)
+    if len(token) > jws.MAX_CHARACTERS:
+        raise Refusal(
+            Code.PARAMETER_INVALID,
+            f"The parameters make a token of {len(token)} characters; at most {jws.MAX_CHARACTERS} are allowed.",
+            "Send shorter values.",
+            field="uploadPayload",
+        )
+    return token
+
+
+def verify(keys: AcceptedKeys, token: str, now: int) -> Verified:
+    """Verify the text of a JWT, or raise a refusal."""
+    pairs: list[KeyPair] = []
+
+    def key_of(kid: str) -> bytes | None:
+        pair = keys.find(kid, now)
+        if pair is None:
+            return None
+        pairs.append(pair)
+        return pair.secret_bytes
+
+    signed = jws.verify(token, key_of)
+    try:
+        claims = strict_json.loads_object(signed.payload)
+    except ValueError as exc:
+        raise jws.invalid(f"The token's payload cannot be read: {exc}.") from None
+    window = Window(_seconds(claims, "iat"), _seconds(claims, "exp"))
+    verify_window(window, now)
+    fields = {name: _field(name, value) for name, value in claims.items() if name not in ("iat", "exp")}
+    return Verified(signed.signing_input, fields, window, pairs[0])
+
+
+def signing_input(token: str) -> bytes:
+    """The nonce of a JWT that we have just minted: the bytes before its signature."""
+    return token.rpartition(".")[0].encode()
+
+
+def _seconds(claims: Mapping[str, Any], name: str) -> int:
+    value = claims.get(name)
+    if type(value) is not int or not 0 < value < 10**10:  # bool is an int, and "1700000000" is not
+        raise jws.invalid(f"{name} is missing, or not a whole number of Unix seconds.")
+    return value
+
+
+def _field(name: str, value: object) -> str:
+    if name in ENVELOPE or name in CLAIMED_BY_US or not _NAME.fullmatch(name):
+        raise jws.invalid("The token's payload has a member that cannot be a form field.")
+    if not isinstance(value, str):
+        raise jws.invalid(f"{name} is not a string in the token's payload.")
+    reason = unfit(value)
+    if reason:
+        raise jws.invalid(f"{name} {reason}.")
+    return value

@@ -1,0 +1,118 @@
+"""Issue: know the caller, decide, mint, record; then, and only then, hand out."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tokensvc.core import policy, v1, v2
+from tokensvc.core.callers import Caller, Presented
+from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.keys import KeyRing
+from tokensvc.core.nonces import nonce_id
+from tokensvc.core.policy import AskV1, AskV2, Grant, Profile
+from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore
+
+MOST_STEPS_BACK: Final = 30
+"""Seconds by which an equal v2 credential is moved back to differ from those already issued."""
+
+_MOST_OWN_TOKENS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """The use case with all that it needs from outside."""
+
+    profiles: Mapping[str, Profile]
+    rings: Mapping[str, KeyRing]
+    sources: Mapping[str, CallerSource]
+    nonces: NonceStore
+    clock: Clock
+    chance: Chance
+    audit: Audit
+
+    def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> v1.Credential:
+        """Issue a v1 credential, or raise a refusal or an outage."""
+        grant = self._decide(profile_name, presented, ask)
+        ring = self.rings[grant.account]
+        ring.require_public_key(ask.public_key)
+        for _ in range(_MOST_OWN_TOKENS):
+            token = grant.token or str(uuid.UUID(bytes=self.chance(16), version=4))
+            credential = v1.mint(ring.signing, token, grant.window)
+            if self._record(grant, token.encode(), grant.window.record_until):
+                return credential
+            if grant.token is not None:
+                raise Refusal(
+                    Code.TOKEN_EXISTS,
+                    "token was issued before.",
+                    "Send a new UUID each time, or leave token out.",
+                    field="token",
+                )
+        raise Refusal(Code.TOKEN_EXISTS, "No new token could be found.", "Try again.")
+
+    def v2(self, profile_name: str, presented: Presented, ask: AskV2) -> str:
+        """Issue a v2 credential (the text of its JWT), or raise a refusal or an outage.
+
+        Two equal payloads in one second would be one JWT, good for one upload. So an equal one is moved back in time
+        by whole seconds until it is new: its lifetime is as asked or up to 30 s less, never more.
+        """
+        grant = self._decide(profile_name, presented, ask)
+        ring = self.rings[grant.account]
+        ring.require_public_key(ask.public_key)
+        for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
+            window = grant.window.earlier(step)
+            token = v2.mint(ring.signing, grant.parameters, window)
+            if self._record(grant, v2.signing_input(token), window.record_until):
+                return token
+        raise Refusal(
+            Code.TOKEN_EXISTS,
+            "Too many credentials for exactly these parameters were issued in the last seconds.",
+            "Ask again in a few seconds, or vary fileName.",
+            field="uploadPayload",
+        )
+
+    def identify(self, profile: Profile, presented: Presented) -> Caller:
+        """Return who asks. The first source that finds its evidence decides; a forged one is not passed over."""
+        for name in profile.callers:
+            caller = self.sources[name].identify(presented)
+            if caller is not None:
+                return caller
+        raise Refusal(
+            Code.CALLER_MISSING,
+            "The request does not say who is asking.",
+            "Sign in, or send an api key as Authorization: Bearer tsk_…",
+        )
+
+    def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> Grant:
+        profile = self.profiles.get(profile_name)
+        if profile is None:
+            raise Refusal(
+                Code.PROFILE_UNKNOWN,
+                "There is no such profile.",
+                "Use /auth for the default profile, or a name from the configuration.",
+            )
+        return policy.decide(profile, self.identify(profile, presented), ask, self.clock())
+
+    def _record(self, grant: Grant, material: bytes, until: int) -> bool:
+        nonce = nonce_id(grant.account, grant.version, material)
+        if not self.nonces.record(nonce, grant=grant.to_text(), until=until, request=new_request(self.chance)):
+            return False
+        self.audit.note(
+            "issued",
+            {
+                "version": grant.version,
+                "profile": grant.profile,
+                "source": grant.source,
+                "subject": grant.subject,
+                "nonce": nonce,
+            },
+        )
+        return True
+
+
+def new_request(chance: Chance) -> str:
+    """A name for one request of ours: 22 URL-safe characters, by which the nonce store knows a repetition."""
+    return base64.urlsafe_b64encode(chance(16)).rstrip(b"=").decode()
