@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """The installed SDKs; absent ones are a failure, for a skipped test proves nothing."""
-    missing = [
-        name for name in ("@imagekit/javascript", "@imagekit/nodejs") if not (NODE_MODULES / name).is_dir()
-    ]
+    missing = [name for name in ("@imagekit/javascript", "@imagekit/nodejs") if not (NODE_MODULES / name).is_dir()]
     if missing:
         pytest.fail(f"Not installed: {', '.join(missing)}. `make test` does it, or `npm ci` in tests/e2e.")
     return NODE_MODULES

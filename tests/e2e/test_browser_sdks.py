@@ -107,9 +107,7 @@ def test_an_sdk_uploads_a_picture(page: Page, app: App, service: Service, pictur
 
 
 @V1_SDKS
-def test_an_sdk_uploads_20_megabytes(
-    page: Page, app: App, service: Service, tmp_path: Path, sdk: str
-) -> None:
+def test_an_sdk_uploads_20_megabytes(page: Page, app: App, service: Service, tmp_path: Path, sdk: str) -> None:
     """The body is far larger than any buffer on the way; not a bit of it is lost."""
     content = big_file()
     path = tmp_path / "big.bin"
@@ -200,9 +198,7 @@ def test_jquery_fetches_a_v2_token_with_a_mislabelled_body_and_uploads(
     assert served(service, answer) == picture.read_bytes()
 
 
-def test_jquery_says_that_a_v2_token_was_used_before(
-    page: Page, app: App, service: Service, picture: Path
-) -> None:
+def test_jquery_says_that_a_v2_token_was_used_before(page: Page, app: App, service: Service, picture: Path) -> None:
     """One JWT is one upload."""
     page.goto(f"{app.url}/jquery.html")
     page.set_input_files("#file", picture)
@@ -217,9 +213,7 @@ def test_jquery_says_that_a_v2_token_was_used_before(
     assert service.stored_objects() == stored
 
 
-def test_jquery_cannot_add_a_field_that_was_not_signed(
-    page: Page, app: App, service: Service, picture: Path
-) -> None:
+def test_jquery_cannot_add_a_field_that_was_not_signed(page: Page, app: App, service: Service, picture: Path) -> None:
     """v2 binds the whole form."""
     page.goto(f"{app.url}/jquery.html")
     page.set_input_files("#file", picture)

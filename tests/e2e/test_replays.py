@@ -264,9 +264,7 @@ def test_dart_uploads_with_the_file_last(service: Service) -> None:
     credential = read_in_dart(fetch_v1(service))
     fields = v1_fields(service, credential) | {"fileName": "a.png", "folder": "/from/dart"}
 
-    answer = upload(
-        service, "v1", [*text_parts(fields), Part("file", PICTURE, "a.png", "application/octet-stream")]
-    )
+    answer = upload(service, "v1", [*text_parts(fields), Part("file", PICTURE, "a.png", "application/octet-stream")])
 
     stored = require_success(answer)
     require_picture(stored)

@@ -15,8 +15,6 @@ from tests.e2e.origin import HERE
 from tests.support.pictures import png
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.support.server import Service
 
 pytestmark = pytest.mark.xdist_group("plain")
@@ -29,8 +27,8 @@ VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 def upload_with_python(service: Service, private_key: str, version: str) -> dict[str, Any]:
     """Upload the picture with `imagekitio` and return the answer as JSON has it."""
     with imagekitio.ImageKit(private_key=private_key, base_url=service.url, max_retries=0) as client:
-        upload: Callable[..., Any] = {"v1": client.files.upload, "v2": client.beta.v2.files.upload}[version]
-        answer = upload(
+        files: Any = client.files if version == "v1" else client.beta.v2.files
+        answer = files.upload(
             file=("stripes.png", PICTURE),
             file_name="stripes.png",
             folder="/from/python",
@@ -79,9 +77,7 @@ def test_the_python_sdk_uploads(plain_service: Service, version: str) -> None:
 
 
 @VERSIONS
-def test_the_python_sdk_raises_its_own_error_for_a_wrong_private_key(
-    plain_service: Service, version: str
-) -> None:
+def test_the_python_sdk_raises_its_own_error_for_a_wrong_private_key(plain_service: Service, version: str) -> None:
     """403 is a permission error to it, and its body is our sentence."""
     stored = plain_service.stored_objects()
 
@@ -105,9 +101,7 @@ def test_the_node_sdk_uploads(plain_service: Service, version: str) -> None:
 
 @VERSIONS
 @pytest.mark.usefixtures("node_modules")
-def test_the_node_sdk_raises_its_own_error_for_a_wrong_private_key(
-    plain_service: Service, version: str
-) -> None:
+def test_the_node_sdk_raises_its_own_error_for_a_wrong_private_key(plain_service: Service, version: str) -> None:
     """403 is a permission error to it too."""
     said = upload_with_node(plain_service, "private_of_somebody_else=", version)
 

@@ -47,7 +47,7 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
-    def json(self) -> Any:  # noqa: ANN401 - readers check the type, that is what they are for
+    def json(self) -> Any:
         """The body as Python has it."""
         return json.loads(self.body)
 

@@ -19,9 +19,7 @@ _CHUNK_BYTES: Final = 1 << 20
 _QUANTISATION: Final = b"\xff\xdb\x00\x43\x00" + bytes([1]) * 64
 _FRAME_8_BY_8: Final = b"\xff\xc0\x00\x0b\x08\x00\x08\x00\x08\x01\x01\x11\x00"
 _ONE_CODE_OF_ONE_BIT: Final = bytes([1]) + bytes(15) + b"\x00"
-_HUFFMAN: Final = b"".join(
-    b"\xff\xc4\x00\x14" + bytes([table]) + _ONE_CODE_OF_ONE_BIT for table in (0x00, 0x10)
-)
+_HUFFMAN: Final = b"".join(b"\xff\xc4\x00\x14" + bytes([table]) + _ONE_CODE_OF_ONE_BIT for table in (0x00, 0x10))
 _SCAN: Final = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + b"\x3f"
 JPEG_8_BY_8: Final = b"\xff\xd8" + _QUANTISATION + _FRAME_8_BY_8 + _HUFFMAN + _SCAN + b"\xff\xd9"
 """A real JPEG of 8 by 8 pixels."""
@@ -33,12 +31,7 @@ def png(width: int, height: int, seed: int = 0) -> bytes:
     colours = [dice.randbytes(3) for _ in range(8)]
     rows = b"".join(b"\x00" + colours[row * 8 // height] * width for row in range(height))
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + _chunk(b"IHDR", header)
-        + _chunk(b"IDAT", zlib.compress(rows))
-        + _chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
 
 
 def big_file(seed: int = 0, size: int = BIG_FILE_BYTES) -> bytes:

@@ -103,7 +103,7 @@ def free_port() -> int:
         return port
 
 
-def write_config(directory: Path, keys: Secrets, url_endpoint: str, origins: Sequence[str]) -> Path:
+def write_config(directory: Path, keys: Secrets, url: str, origins: Sequence[str]) -> Path:
     """Write a `tokensvc.toml` and the private key that it names into `directory`, and return its path.
 
     `/auth` lends credentials for half an hour, `/auth/hour` for the whole hour that the old Android SDKs and
@@ -122,14 +122,14 @@ def write_config(directory: Path, keys: Secrets, url_endpoint: str, origins: Seq
     )
     path = directory / "tokensvc.toml"
     path.write_text(
-        f'[accounts.default]\nurl_endpoint = "{url_endpoint}"\nactive = "{keys.public_key}"\n'
+        f'[accounts.default]\nurl_endpoint = "{url}/files"\nactive = "{keys.public_key}"\n'
         f"[[accounts.default.keys]]\n"
         f'public_key = "{keys.public_key}"\nprivate_key_file = "{private_key_path}"\n'
         f"[cors]\norigins = [{listed}]\n"
         f'[callers.backend]\nkind = "api_key"\n'
         f'keys = [{{ id = "tests", sha256 = "{sha256}", subject = "tests", may = ["issue"] }}]\n'
         f"{profiles}"
-        f"[upload]\nenabled = true\n"
+        f'[upload]\nenabled = true\nurl = "{url}"\n'
     )
     return path
 
@@ -148,13 +148,11 @@ def serving(
     keys = make_secrets()
     data_dir = directory / "data"
     environment = {
-        "TOKENSVC_CONFIG": str(write_config(directory, keys, f"{url}/files", origins)),
+        "TOKENSVC_CONFIG": str(write_config(directory, keys, url, origins)),
         "TOKENSVC_DATA_DIR": str(data_dir),
     }
     if certificate:
-        environment["GUNICORN_CMD_ARGS"] = (
-            f"--certfile {certificate.certificate_path} --keyfile {certificate.key_path}"
-        )
+        environment["GUNICORN_CMD_ARGS"] = f"--certfile {certificate.certificate_path} --keyfile {certificate.key_path}"
     service = Service(url, port, data_dir, directory / "service.log", keys, certificate)
     arguments = ["serve", "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
     with _running(service, arguments, environment):
@@ -187,6 +185,10 @@ def _running(service: Service, arguments: Sequence[str], settings: Mapping[str, 
         )
     try:
         _await_ready(service, process)
+    except BaseException:
+        _kill(process)
+        raise
+    try:
         yield
     finally:
         _stop(service, process)
@@ -218,11 +220,17 @@ def _stop(service: Service, process: subprocess.Popen[bytes]) -> None:
     try:
         status = process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _kill(process)
         raise NotServingError(f"Still there {STOP_SECONDS} s after SIGTERM.\n{_log_tail(service)}") from None
     if status not in (0, -signal.SIGTERM):
         raise NotServingError(f"Ended with status {status}.\n{_log_tail(service)}")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End it and all that it started in its session; what has a session of its own ends with its parent."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _log_tail(service: Service) -> str:

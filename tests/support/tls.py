@@ -58,8 +58,6 @@ def make_certificate(directory: Path) -> Certificate:
     made.certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     made.key_path.touch(mode=0o600)
     made.key_path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return made
