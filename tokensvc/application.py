@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 from flask import Flask
 
 from tokensvc import wiring
+from tokensvc.adapters import event_log
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
 from tokensvc.config import Settings
 from tokensvc.web import Demo, Doors, Uploads, create_app
@@ -13,6 +16,7 @@ from tokensvc.web import Demo, Doors, Uploads, create_app
 def create(settings: Settings | None = None) -> Flask:
     """Build the application from `settings`, or from the process's own; raises `config.ConfigurationError`."""
     settings = settings or wiring.load_settings()
+    event_log.write_to(sys.stderr)
     nonces = wiring.nonce_store(settings)
     sources = wiring.caller_sources(settings)
     demo = next((Demo(source, COOKIE) for source in sources.values() if isinstance(source, DemoSignIn)), None)

@@ -139,7 +139,7 @@ class Profile(_Table):
     versions: list[Literal["v1", "v2"]] = Field(default=["v1", "v2"], min_length=1)
     lifetime: int = Field(default=DEFAULT_LIFETIME_SECONDS, ge=1, le=MAX_LIFETIME_SECONDS)
     unissued: Literal["refuse", "cross-off"] = "refuse"
-    allow: dict[str, Literal[True]] = Field(default_factory=lambda: dict.fromkeys(sorted(CLIENT_CHOICES), True))
+    allow: dict[str, Literal[True]] = dict.fromkeys(sorted(CLIENT_CHOICES), True)
 
 
 class Plan(_Table):

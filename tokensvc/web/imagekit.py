@@ -6,6 +6,7 @@ The texts that ImageKit has never published are marked; they stand in this one t
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import quote
 
 from flask import Response, json
 
@@ -109,12 +110,12 @@ def success(file: StoredFile, base_url: str) -> dict[str, Any]:
         "size": file.size,
         "versionInfo": {"id": file.version_id, "name": "Version 1"},
         "filePath": file.file_path,
-        "url": base_url + file.file_path,
+        "url": base_url + quote(file.file_path),
         "fileType": file.kind.file_type,
     }
     if file.kind.width is not None and file.kind.height is not None:
         body |= {"height": file.kind.height, "width": file.kind.width}
-    body["thumbnailUrl"] = f"{base_url}/tr:n-ik_ml_thumbnail{file.file_path}" if is_image else None
+    body["thumbnailUrl"] = f"{base_url}/tr:n-ik_ml_thumbnail{quote(file.file_path)}" if is_image else None
     body["AITags"] = None
     if file.fields.get("description"):
         body["description"] = file.fields["description"]
