@@ -42,7 +42,7 @@ def files_blueprint(store: FileStore, account: str, url_prefix: str = "/files") 
 
     A first segment `tr:…`, which asks ImageKit for a transformation, is passed over: the original is served.
     """
-    blueprint = Blueprint("files", __name__, url_prefix=url_prefix)
+    blueprint = Blueprint(f"files_{account.encode().hex()}", __name__, url_prefix=url_prefix)  # one an account
 
     @blueprint.get("/<path:path>", merge_slashes=False)  # no redirects: a path is a file's or nothing
     def show(path: str) -> Response:

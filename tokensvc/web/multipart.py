@@ -7,7 +7,7 @@ other than UTF-8, a control character is refused and never repaired.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from tokensvc.core.errors import Code, Refusal
 
@@ -53,7 +53,7 @@ class Form:
     file_name: str
 
 
-def read_form(stream: BinaryIO, content_type: str, *, open_file: Callable[[], Incoming], limits: FormLimits) -> Form:
+def read_form(stream: IO[bytes], content_type: str, *, open_file: Callable[[], Incoming], limits: FormLimits) -> Form:
     """Read a form to its end, or raise a Refusal; or an Outage, from the store of the file.
 
     The only file part is `file`; a form without it is accepted. Without a form, the file is discarded.

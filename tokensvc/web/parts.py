@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -65,7 +65,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def read_parts(
-    stream: BinaryIO, boundary: bytes, *, max_header_bytes: int
+    stream: IO[bytes], boundary: bytes, *, max_header_bytes: int
 ) -> Iterator[tuple[PartHeader, Iterator[bytes]]]:
     """Yield each part with its content in pieces, to be used up before the next part; or raise a Refusal.
 
@@ -86,7 +86,7 @@ def read_parts(
 class _Body:
     """The bytes of a body, taken from the front up to a marker; holds little more than one chunk of them."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._ahead = bytearray(b"\r\n")  # so that the first boundary looks like all others
 
