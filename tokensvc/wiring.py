@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final, ParamSpec, TypeVar, cast
+
+import gevent
+from gevent import monkey
 
 from tokensvc import config
 from tokensvc.adapters import embedded
@@ -23,7 +27,10 @@ from tokensvc.ports import CallerSource, FileStore, NonceStore
 from tokensvc.service.accept import Accept
 from tokensvc.service.issue import Issue
 
-STORE_CONNECTIONS = 32
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+STORE_CONNECTIONS: Final = 32
 """Connections to the nonce store, at most, for each worker."""
 
 
@@ -61,7 +68,14 @@ def nonce_store(settings: config.Settings) -> NonceStore:
 
 def file_store(settings: config.Settings) -> DiskFiles:
     """Where uploaded files are kept."""
-    return DiskFiles(settings.data_dir / "files")
+    return DiskFiles(settings.data_dir / "files", _aside)
+
+
+def _aside(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call in another thread if this one is shared by many requests (a gevent worker), else here."""
+    if monkey.is_module_patched("socket"):
+        return cast("_T", gevent.get_hub().threadpool.apply(function, args, kwargs))
+    return function(*args, **kwargs)
 
 
 def key_rings(settings: config.Settings) -> dict[str, KeyRing]:

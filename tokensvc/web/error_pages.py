@@ -87,7 +87,7 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     ),
     "too_large": ("The body or the file is larger than is accepted.", "Send less, or raise the limit it names."),
     "store.unavailable": (
-        "The nonce store did not answer. Nothing was issued and nothing was spent.",
+        "The nonce store or the file store did not answer in time, so nothing is promised.",
         "Try again after `Retry-After` seconds. Operators: `/readyz` and the log say why.",
     ),
     "not_found": ("There is nothing at this path.", "Check the path."),

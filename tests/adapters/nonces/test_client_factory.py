@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 URLS = ["redis://app:pw@localhost:6380/3", "rediss://app:pw@localhost:6380/3", "unix://app:pw@/dir/s.sock?db=3"]
 
 
-def first_connection(client: redis.Redis) -> Any:  # noqa: ANN401 - its attributes depend on the scheme
+def first_connection(client: redis.Redis) -> Any:
     """A connection as the client would make it; it is not connected."""
     return client.connection_pool.make_connection()
 

@@ -140,6 +140,7 @@ def test_a_store_that_waits_starts_no_epoch_and_says_yes_to_nothing(lasting: Val
             call()
     assert epoch_record(lasting) == before
     fence.rebind(client, 0, "new-one-")
+    store = store_over(client, "wait")  # the first would not ask again for a second, after so many outages
     store.ready()
     assert store.redeem(nonce, request=new_request()) == Redemption(Outcome.SPENT, grant="g")
 

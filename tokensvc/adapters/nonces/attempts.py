@@ -34,6 +34,10 @@ class Fenced(Exception):  # noqa: N818 - an answer of the store, not an error of
     """The epoch record is not bound to the server that was asked."""
 
 
+class Unanswered(Outage):
+    """The store did not answer, or nothing but that it is not ready."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Verdict:
     """What an error comes to: whether to ask again, and the sentence if that is of no use."""
@@ -82,13 +86,15 @@ class Attempts:
                 if not (self.patient and isinstance(exc, _PASSES_SOON)):
                     left -= 1
                 pause = min(self._pause(), last_start - self.monotonic())
-                if not verdict.again or left == 0 or pause <= 0:
+                if not verdict.again:
                     raise self.outage(verdict.detail) from exc
+                if left == 0 or pause <= 0:
+                    raise self.outage(verdict.detail, Unanswered) from exc
             self.sleep(pause)
 
-    def outage(self, detail: str) -> Outage:
+    def outage(self, detail: str, kind: type[Outage] = Outage) -> Outage:
         """An outage that asks each caller to come back at another moment."""
-        return Outage(detail, retry_after=1 + self.chance(1)[0] % LONGEST_RETRY_AFTER_SECONDS)
+        return kind(detail, retry_after=1 + self.chance(1)[0] % LONGEST_RETRY_AFTER_SECONDS)
 
     def _pause(self) -> float:
         part = int.from_bytes(self.chance(2)) / 0x10000
