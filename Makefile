@@ -1,6 +1,6 @@
 # `make run` and `make test` are all the set-up there is. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench soak lock clean
+.PHONY: help run test lint bench soak docs lock clean
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
@@ -27,6 +27,9 @@ bench: $(VENV)/.development  ## what an issue costs, measured here
 
 soak: $(VENV)/.development  ## long runs: kills and races for as long as MINUTES says (default 10)
 	$(BIN)/python -m pytest -m soak --override-ini addopts="-ra --import-mode=importlib" $(PYTEST_ARGS)
+
+docs: $(VENV)/.development  ## write the documentation pages that are made from the code
+	$(BIN)/python -c 'from tokensvc.web.error_pages import whole_page; print(whole_page(), end="")' >docs/errors.md
 
 lock:  ## resolve the dependencies of setup.cfg anew into the two lock files
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install -q pip-tools

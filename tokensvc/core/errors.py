@@ -1,7 +1,7 @@
 """The two ways of not getting what one asked for.
 
-A `Refusal` is our decision, with a reason that can be said; an `Outage` is our side not answering, with nothing decided.
-Neither knows about HTTP: `web.problems` is the one table from code to status.
+A `Refusal` is our decision, with a reason that can be said; an `Outage` is our side not answering, with nothing
+decided. Neither knows about HTTP: `web.problems` is the one table from code to status.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Code(StrEnum):
     VERSION_FORBIDDEN = "version.forbidden"
     REQUEST_MALFORMED = "request.malformed"
     EXPIRE_INVALID = "expire.invalid"
-    TOKEN_INVALID = "token.invalid"
-    TOKEN_EXISTS = "token.exists"
+    TOKEN_INVALID = "token.invalid"  # noqa: S105 - a slug
+    TOKEN_EXISTS = "token.exists"  # noqa: S105 - a slug
     KEY_MISMATCH = "key.mismatch"
     PARAMETER_FORBIDDEN = "parameter.forbidden"
     PARAMETER_INVALID = "parameter.invalid"

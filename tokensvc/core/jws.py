@@ -1,8 +1,8 @@
 """Compact JWS with HS256 (RFC 7515, 7518), in the one spelling that is accepted.
 
 PyJWT signs and verifies. What it would also take is refused before it is asked: padding, non-canonical last
-characters, other header members (`crit`, `jwk`, `b64` …), duplicate members, UTF-16. The algorithm is fixed here, never read from
-the header (RFC 8725 3.1).
+characters, other header members (`crit`, `jwk`, `b64` …), duplicate members, UTF-16. The algorithm is fixed here, never
+read from the header (RFC 8725 3.1).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Verified:
 
 
 def sign(payload: bytes, *, key: bytes, kid: str) -> str:
-    """Return the compact JWS of `payload`; header members in the order alg, typ, kid, as `jsonwebtoken` writes them."""
-    return _ENGINE.encode(payload, key, algorithm="HS256", headers={"kid": kid}, sort_headers=False)
+    """Return the compact JWS of `payload`; header members in alphabetical order."""
+    return _ENGINE.encode(payload, key, algorithm="HS256", headers={"kid": kid}, sort_headers=True)
 
 
 def verify(text: str, key_of: Callable[[str], bytes | None]) -> Verified:

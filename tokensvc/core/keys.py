@@ -107,7 +107,7 @@ class KeyRing(AcceptedKeys):
         """The active pair."""
         return next(pair for pair in self.pairs if pair.public_key == self.active)
 
-    def require_public_key(self, public_key: str | None) -> None:
+    def require_public_key(self, public_key: object) -> None:
         """Refuse a request that names a key which is not the active one: what we sign could never verify."""
         if public_key is not None and public_key != self.active:
             raise Refusal(

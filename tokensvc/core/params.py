@@ -5,6 +5,7 @@ On the wire every parameter is a text field, whatever its type: `Kind` says how 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -74,7 +75,8 @@ MAX_VALUE_CHARACTERS: Final = 4096
 def require_text(name: str, text: str) -> str:
     """Return `text` if it may be the value of a form field; controls and half surrogates are refused.
 
-    A control character in a signed value ends up in a header or a log line; a bidirectional one makes `gpj.exe` of `exe.jpg`.
+    A control character in a signed value ends up in a header or a log line; a bidirectional one shows `exe.jpg` for
+    `gpj.exe`.
     """
     reason = unfit(text)
     if reason:
@@ -91,20 +93,15 @@ def require_text(name: str, text: str) -> str:
 
 def unfit(text: str) -> str | None:
     """Say why a text may not be a parameter's value, or nothing if it may."""
-    for c in text:
-        point = ord(c)
-        if point < 0x20 or 0x7F <= point < 0xA0:
-            return "contains a control character"
-        if 0xD800 <= point < 0xE000:
-            return "contains half of a surrogate pair"
-        if point in _BIDI:
-            return "contains a character that changes the direction of text"
-        if point == 0xFFFD:
-            return "contains the replacement character, so it was not valid UTF-8"
-    return None
+    return next((f"contains {what}" for what, found in _UNFIT if found.search(text)), None)
 
 
-_BIDI: Final = frozenset({0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)})
+_UNFIT: Final = (
+    ("a control character", re.compile(r"[\x00-\x1f\x7f-\x9f]")),
+    ("half of a surrogate pair", re.compile(r"[\ud800-\udfff]")),
+    ("a character that changes the direction of text", re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")),
+    ("the replacement character, so it was not valid UTF-8", re.compile(r"\ufffd")),
+)
 
 
 def as_text(name: str, value: Any) -> str:  # noqa: ANN401 - a member of somebody's JSON

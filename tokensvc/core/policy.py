@@ -41,10 +41,11 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class AskV1:
-    """A request for a v1 credential; both members are the client's own texts, or None."""
+    """A request for a v1 credential: the query's texts as they came, or None."""
 
     token: str | None = None
     expire: str | None = None
+    public_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,14 @@ def decide(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int) -> Gr
             f"Profile {profile.name} does not issue {version} credentials.",
             f"Ask for {' or '.join(sorted(profile.versions))}: GET fetches v1, POST v2.",
         )
+    token: str | None = None
+    parameters: Mapping[str, str] = {}
     if isinstance(ask, AskV1):
-        token, window, parameters = ask.token, _window_v1(profile, ask, now), {}
+        token, window = ask.token, _window_v1(profile, ask, now)
         if token is not None:
             v1.require_token(token)
     else:
-        token, window, parameters = None, _window_v2(profile, ask, now), _parameters(profile, ask.payload)
+        window, parameters = _window_v2(profile, ask, now), _parameters(profile, ask.payload)
     return Grant(version, profile.account, profile.name, caller.source, caller.subject, window, token, parameters)
 
 
@@ -118,7 +121,7 @@ def _window_v2(profile: Profile, ask: AskV2, now: int) -> Window:
     if type(ask.expire) is not int:
         raise Refusal(
             Code.EXPIRE_INVALID,
-            f"expire is {strict_json.type_names[type(ask.expire)]}; for a v2 credential it is a whole number of seconds.",
+            f"expire is {strict_json.type_names[type(ask.expire)]}; it must be a whole number of seconds.",
             f"Send a number from 1 to {profile.lifetime}, or leave expire out.",
             field="expire",
         )

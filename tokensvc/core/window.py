@@ -22,6 +22,7 @@ LEEWAY_SECONDS: Final = 5
 MARGIN_SECONDS: Final = 5
 """Extra life of a record, past the last second in which its credential could be accepted."""
 
+_LONGER_THAN_ANY_DURATION: Final = 1_000_000_000
 _DIGITS_OF_EXPIRES_AT: Final = 10
 """Unix seconds have ten digits from 2001 to 2286."""
 
@@ -113,8 +114,9 @@ def parse_expire(text: str, now: int) -> int:
     if not (text.isascii() and text.isdigit()):
         raise _expire_refusal("expire is not a whole number of Unix seconds.")
     if len(text) > _DIGITS_OF_EXPIRES_AT + 2:
+        is_milliseconds = len(text) == _DIGITS_OF_EXPIRES_AT + 3
         raise _expire_refusal(
-            "expire looks like milliseconds; divide by 1000." if len(text) == 13 else "expire is too large."
+            f"expire {'looks like milliseconds; divide by 1000' if is_milliseconds else 'is too large'}."
         )
     if text[0] == "0" and len(text) > 1:
         raise _expire_refusal("expire starts with a zero; write it without.")
@@ -128,7 +130,7 @@ def parse_expire(text: str, now: int) -> int:
 
 def parse_lifetime(seconds: int, *, at_most: int) -> int:
     """Check a v2 client's `expire`, which is a duration in seconds; the profile's `lifetime` is the cap."""
-    if seconds > 1_000_000_000:
+    if seconds > _LONGER_THAN_ANY_DURATION:
         raise Refusal(
             Code.EXPIRE_INVALID,
             "expire looks like a point in time; for a v2 credential it is a duration in seconds.",

@@ -1,4 +1,7 @@
-"""Accept: verify, redeem, check, keep. The file is complete on disk before the first step, and invisible until the last."""
+"""Accept: verify, redeem, check, keep.
+
+The file is complete on disk before the first step, and invisible until the last.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..core import upload, v1, v2
-from ..core.errors import Code, Outage, Refusal
-from ..core.keys import AcceptedKeys, KeyPair
-from ..core.nonces import NonceId, Version, nonce_id
-from ..core.params import ENVELOPE, PARAMETERS
-from ..core.upload import StoredFile
-from ..ports import Audit, Chance, Clock, FileStore, Incoming, Inspector, NameTaken, NonceStore, Outcome
+from tokensvc.core import upload, v1, v2
+from tokensvc.core.errors import Code, Outage, Refusal
+from tokensvc.core.keys import AcceptedKeys, KeyPair
+from tokensvc.core.nonces import NonceId, Version, nonce_id
+from tokensvc.core.params import ENVELOPE, PARAMETERS
+from tokensvc.core.upload import StoredFile
+from tokensvc.ports import Audit, Chance, Clock, FileStore, Incoming, Inspector, NameTaken, NonceStore, Outcome
+
 from .issue import new_request
 
 _MOST_SUFFIXES: Final = 8
@@ -51,7 +55,10 @@ class _Authority:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """The use case with all that it needs from outside. `cross_off` names accounts that take credentials minted elsewhere."""
+    """The use case with all that it needs from outside.
+
+    `cross_off` names the accounts that also take, once, a credential minted elsewhere with their key.
+    """
 
     keys: AcceptedKeys
     cross_off: frozenset[str]

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..core import policy, v1, v2
-from ..core.callers import Caller, Presented
-from ..core.errors import Code, Refusal
-from ..core.keys import KeyRing
-from ..core.nonces import nonce_id
-from ..core.policy import AskV1, AskV2, Grant, Profile
-from ..ports import Audit, CallerSource, Chance, Clock, NonceStore
+from tokensvc.core import policy, v1, v2
+from tokensvc.core.callers import Caller, Presented
+from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.keys import KeyRing
+from tokensvc.core.nonces import nonce_id
+from tokensvc.core.policy import AskV1, AskV2, Grant, Profile
+from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore
 
 MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
@@ -37,10 +37,11 @@ class Issue:
     def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> v1.Credential:
         """Issue a v1 credential, or raise a refusal or an outage."""
         grant = self._decide(profile_name, presented, ask)
-        pair = self.rings[grant.account].signing
+        ring = self.rings[grant.account]
+        ring.require_public_key(ask.public_key)
         for _ in range(_MOST_OWN_TOKENS):
             token = grant.token or str(uuid.UUID(bytes=self.chance(16), version=4))
-            credential = v1.mint(pair, token, grant.window)
+            credential = v1.mint(ring.signing, token, grant.window)
             if self._record(grant, token.encode(), grant.window.record_until):
                 return credential
             if grant.token is not None:
@@ -60,8 +61,7 @@ class Issue:
         """
         grant = self._decide(profile_name, presented, ask)
         ring = self.rings[grant.account]
-        if ask.public_key is not None:
-            ring.require_public_key(str(ask.public_key))
+        ring.require_public_key(ask.public_key)
         for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
             window = grant.window.earlier(step)
             token = v2.mint(ring.signing, grant.parameters, window)

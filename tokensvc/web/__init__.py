@@ -1,0 +1,87 @@
+"""HTTP: views parse, make one call of a use case, and render. No rule lives here, and no error is handled in a view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from flask import Flask, request
+
+from tokensvc.ports import FileStore
+from tokensvc.service.accept import Accept
+from tokensvc.service.issue import Issue
+
+from . import problems
+from .credentials import credentials_blueprint
+from .demo import SignIn, demo_blueprint
+from .error_pages import error_pages_blueprint
+from .files import files_blueprint
+from .health import health_blueprint
+from .identity import install_cors
+from .multipart import FormLimits
+from .uploads import uploads_blueprint
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The development page's sign-in, and the name of its cookie."""
+
+    sign_in: SignIn
+    cookie: str
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """The own upload endpoint. `url` is this service's outside address, empty to take the request's."""
+
+    accept: Accept
+    files: FileStore
+    accounts: Sequence[str]
+    max_file_bytes: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """All that the application is made of; `wiring` builds it."""
+
+    issue: Issue
+    ready: Callable[[], None]
+    origins: Sequence[str]
+    preflight_max_age: int
+    hosts: Sequence[str]
+    uploads: Uploads | None
+    demo: Demo | None
+
+
+def create_app(doors: Doors) -> Flask:
+    """Build the WSGI application."""
+    app = Flask(__name__, static_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.config["TRUSTED_HOSTS"] = list(doors.hosts) or None
+    app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it; members keep ImageKit's order
+    problems.install(app)
+    install_cors(app, doors.origins, doors.preflight_max_age)
+    app.register_blueprint(credentials_blueprint(doors.issue))
+    app.register_blueprint(health_blueprint(doors.ready))
+    app.register_blueprint(error_pages_blueprint())
+    if doors.uploads is not None:
+        _install_uploads(app, doors.uploads)
+    if doors.demo is not None:
+        app.register_blueprint(demo_blueprint(doors.demo.sign_in, doors.demo.cookie))
+    return app
+
+
+def _install_uploads(app: Flask, uploads: Uploads) -> None:
+    def base_url(account: str) -> str:
+        return (uploads.url or request.host_url.rstrip("/")) + files_prefix(account)
+
+    limits = FormLimits(max_file_bytes=uploads.max_file_bytes)
+    app.register_blueprint(uploads_blueprint(uploads.accept, limits, base_url))
+    for account in uploads.accounts:
+        app.register_blueprint(files_blueprint(uploads.files, account, files_prefix(account)))
+
+
+def files_prefix(account: str) -> str:
+    """Where an account's files are served; `~` cannot occur in a folder's name, so the two never meet."""
+    return "/files" if account == "default" else f"/files/~{account}"

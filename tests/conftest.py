@@ -1,0 +1,22 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.valkey import Valkey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """One server a session, shared by tests that use nonces of their own and leave the epoch alone.
+
+    Who flushes, restarts, pauses or configures a server starts one: `with Valkey() as own:`.
+    """
+    with Valkey() as server:
+        yield server

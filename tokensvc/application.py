@@ -1,0 +1,39 @@
+"""The WSGI application: the use cases of `wiring` behind the doors of `web`."""
+
+from __future__ import annotations
+
+import sys
+
+from flask import Flask
+
+from tokensvc import wiring
+from tokensvc.adapters import event_log
+from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
+from tokensvc.config import Settings
+from tokensvc.web import Demo, Doors, Uploads, create_app
+
+
+def create(settings: Settings | None = None) -> Flask:
+    """Build the application from `settings`, or from the process's own; raises `config.ConfigurationError`."""
+    settings = settings or wiring.load_settings()
+    event_log.write_to(sys.stderr)
+    nonces = wiring.nonce_store(settings)
+    sources = wiring.caller_sources(settings)
+    demo = next((Demo(source, COOKIE) for source in sources.values() if isinstance(source, DemoSignIn)), None)
+    uploads = None
+    if settings.upload.enabled:
+        files = wiring.file_store(settings)
+        accept = wiring.accept(settings, nonces, files)
+        upload = settings.upload
+        uploads = Uploads(accept, files, list(settings.accounts), upload.plan.max_bytes, upload.url)
+    return create_app(
+        Doors(
+            wiring.issue(settings, nonces, sources),
+            nonces.ready,
+            settings.cors.origins,
+            settings.cors.max_age,
+            settings.hosts,
+            uploads,
+            demo,
+        )
+    )

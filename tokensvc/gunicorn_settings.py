@@ -1,0 +1,32 @@
+"""gunicorn's settings, for `tokensvc serve` and `deploy/gunicorn.conf.py`. Each differs from the default for a reason.
+
+gunicorn trusts `X-Forwarded-*` from loopback by default; whoever can connect locally could then choose the scheme. And
+its threaded worker is stopped by as many half-sent requests as it has threads; greenlets wait at no cost.
+"""
+
+from __future__ import annotations
+
+worker_class = "gevent"
+worker_connections = 1000
+
+timeout = 30  # a worker whose loop stands still is replaced
+graceful_timeout = 60  # longer than any allowed upload, so that a restart cuts none
+keepalive = 5
+max_requests = 10_000
+max_requests_jitter = 1_000
+
+limit_request_line = 4094
+limit_request_fields = 50
+limit_request_field_size = 8190
+
+forwarded_allow_ips = ""
+forwarder_headers = ""
+header_map = "drop"
+proxy_protocol = False
+
+control_socket_disable = True
+umask = 0o117
+reuse_port = False
+preload_app = False
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - the heartbeat file belongs in memory, not on a disk that may stall
+accesslog = None  # the service writes its own events; a query may hold a token

@@ -1,0 +1,75 @@
+"""What a request shows of its caller, for the caller sources; and the origins whose pages may ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import MethodNotAllowed
+
+from tokensvc.core.callers import Presented
+from tokensvc.core.errors import Code, Refusal
+
+_EXPOSED: Final = "x-request-id, x-ik-requestid, X-Tokensvc-Code, Retry-After"
+_HEADER_LIST: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,1024}", re.ASCII)
+
+
+def presented() -> Presented:
+    """The current request as caller sources see it."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return Presented(headers, request.cookies, request.remote_addr or "unix")
+
+
+def install_cors(app: Flask, origins: Iterable[str], max_age: int) -> None:
+    """Answer preflights, and let pages of exactly these origins read what is answered.
+
+    A request that a browser sends for another site's page is refused before anything is issued: it would be of no use
+    to that page, but it would use up what the caller may have.
+    """
+    allowed = frozenset(origins)
+
+    @app.before_request
+    def check_origin() -> Response | None:
+        origin = request.headers.get("Origin")
+        if request.method == "OPTIONS":
+            return _preflight(origin, allowed, max_age)
+        if origin is not None and origin not in allowed and origin != request.host_url.rstrip("/"):
+            raise Refusal(
+                Code.ORIGIN_FORBIDDEN,
+                "Pages of this origin may not use the service.",
+                "Add the exact origin (scheme, host, port) to [cors] origins.",
+            )
+        return None
+
+    @app.after_request
+    def show_to_origin(answer: Response) -> Response:
+        answer.vary.add("Origin")
+        origin = request.headers.get("Origin")
+        if origin in allowed:
+            answer.headers["Access-Control-Allow-Origin"] = origin
+            answer.headers["Access-Control-Expose-Headers"] = _EXPOSED
+        return answer
+
+
+def _preflight(origin: str | None, allowed: frozenset[str], max_age: int) -> Response:
+    """Answer OPTIONS. It issues nothing, whatever it asks for."""
+    adapter = current_app.create_url_adapter(request)
+    methods = [] if adapter is None else sorted(set(adapter.allowed_methods()) - {"OPTIONS", "HEAD"})
+    if origin is None or "Access-Control-Request-Method" not in request.headers:
+        raise MethodNotAllowed(valid_methods=methods)
+    if origin not in allowed:
+        raise Refusal(
+            Code.ORIGIN_FORBIDDEN,
+            "Pages of this origin may not use the service.",
+            "Add the exact origin (scheme, host, port) to [cors] origins.",
+        )
+    answer = Response(status=204)
+    answer.headers["Access-Control-Allow-Methods"] = ", ".join(methods)
+    asked = request.headers.get("Access-Control-Request-Headers", "")
+    if asked and _HEADER_LIST.fullmatch(asked):  # any header may be sent; it is the origin that decides
+        answer.headers["Access-Control-Allow-Headers"] = asked
+    answer.headers["Access-Control-Max-Age"] = str(max_age)
+    answer.vary.add("Access-Control-Request-Headers")
+    return answer

@@ -1,0 +1,134 @@
+"""The upload API's answers as ImageKit gives them: success JSON (CONTRACT 5.5), error texts and statuses (5.3).
+
+The texts that ImageKit has never published are marked; they stand in this one table so that they can be replaced.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import quote
+
+from flask import Response, json
+
+from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.upload import StoredFile, flag
+
+_EXPIRE = (
+    "Your request contains invalid expire parameter. Expire parameter should be a Unix time in less than 1 hour into "
+    "the future."
+)
+_BOTH = (
+    "Your request contains both {} and basic auth parameter. Use only one method, you might be exposing your private "
+    "API key."
+)
+_USED = (
+    "The token with value '{token}' has been used before. We suggest using V4 UUIDs, or another random string with "
+    "enough entropy to avoid collisions."
+)
+_NAME_TAKEN = (
+    "A file with the same name already exists at the exact location. We could not overwrite it because both "
+    "overwriteFile and useUniqueFileName are set to false."
+)
+
+# (version or "", code, field or "") -> status, message. The most exact row wins; rows marked U are unpublished texts.
+_TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
+    ("", Code.REQUEST_MALFORMED, "file"): (400, "Your request is missing file parameter."),
+    ("v1", Code.REQUEST_MALFORMED, "authorization"): (400, _BOTH.format("signature")),
+    ("v2", Code.REQUEST_MALFORMED, "authorization"): (400, _BOTH.format("token")),
+    ("", Code.CALLER_INVALID, ""): (403, "Your account cannot be authenticated."),
+    ("v1", Code.CALLER_MISSING, ""): (401, "Your request does not contain private API key."),
+    ("v2", Code.CALLER_MISSING, ""): (400, "Your request is missing token parameter."),
+    ("v1", Code.EXPIRE_INVALID, ""): (400, _EXPIRE),
+    ("v1", Code.CREDENTIAL_INVALID, "expire"): (400, _EXPIRE),
+    ("v1", Code.CREDENTIAL_EXPIRED, ""): (400, _EXPIRE),
+    ("v1", Code.CREDENTIAL_INVALID, ""): (400, "Your request contains invalid signature parameter."),  # U
+    ("v2", Code.CREDENTIAL_INVALID, ""): (400, "Your request has invalid token."),
+    ("v2", Code.CREDENTIAL_EXPIRED, ""): (400, "Your request contains expired token."),
+    ("v1", Code.CREDENTIAL_REPLAYED, ""): (400, _USED),
+    ("v2", Code.CREDENTIAL_REPLAYED, ""): (400, "Your request contains a token that has been used before."),  # U
+    ("", Code.CREDENTIAL_UNISSUED, ""): (403, "Your account cannot be authenticated."),
+    ("", Code.CREDENTIAL_REVOKED, ""): (403, "Your account cannot be authenticated."),
+    ("", Code.CREDENTIAL_STALE, ""): (403, "Your account cannot be authenticated."),
+    ("v2", Code.PARAMETER_FORBIDDEN, ""): (
+        400,
+        "Your request contains invalid payload. It does not match with the payload used to generate token.",
+    ),
+    ("", Code.PARAMETER_INVALID, "overwriteFile"): (400, _NAME_TAKEN),
+    ("", Code.PARAMETER_INVALID, ""): (400, "Your request contains invalid value for {field} parameter."),
+    ("", Code.TOO_LARGE, ""): (400, "Your request contains invalid file parameter. The file size exceeds limits."),
+    ("", Code.REQUEST_MALFORMED, ""): (400, "Your request could not be read."),  # U
+}
+
+_PREFIXES: Final = {"/api/v1/": "v1", "/api/v2/": "v2"}
+
+
+def is_upload_api(path: str) -> bool:
+    """Whether errors at this path are answered in ImageKit's shape."""
+    return path.startswith("/api/")
+
+
+def error_answer(refusal: Refusal, request_id: str, *, path: str, token: str) -> Response:
+    """The answer to a refused upload: ImageKit's text in `message`, ours in `help`.
+
+    ImageKit quotes a token that was used before; by then it is worth nothing.
+    """
+    version = next((version for prefix, version in _PREFIXES.items() if path.startswith(prefix)), "")
+    status, message = _text(version, refusal)
+    message = message.format(token=token, field=refusal.field or "a")
+    return plain_error(status, message, f"{refusal.detail} {refusal.remedy}".strip(), refusal.code, request_id)
+
+
+def _text(version: str, refusal: Refusal) -> tuple[int, str]:
+    for key in ((version, refusal.field or ""), ("", refusal.field or ""), (version, ""), ("", "")):
+        row = _TEXTS.get((key[0], refusal.code, key[1]))
+        if row is not None:
+            return row
+    return 400, refusal.detail
+
+
+def plain_error(status: int, message: str, help_text: str, code: str, request_id: str) -> Response:
+    """Any error in ImageKit's shape."""
+    answer = Response(json.dumps({"message": message, "help": help_text}), status, mimetype="application/json")
+    answer.headers["X-Tokensvc-Code"] = code
+    return name_request(answer, request_id)
+
+
+def name_request(answer: Response, request_id: str) -> Response:
+    """Both names under which ImageKit's clients look for the request id."""
+    answer.headers["x-ik-requestid"] = request_id
+    answer.headers["x-request-id"] = request_id
+    answer.headers["Cache-Control"] = "no-store, private"
+    return answer
+
+
+def success(file: StoredFile, base_url: str) -> dict[str, Any]:
+    """The members that ImageKit answers for a stored file; `base_url` is where its path is served from."""
+    is_image = file.kind.file_type == "image"
+    body: dict[str, Any] = {
+        "fileId": file.file_id,
+        "name": file.name,
+        "size": file.size,
+        "versionInfo": {"id": file.version_id, "name": "Version 1"},
+        "filePath": file.file_path,
+        "url": base_url + quote(file.file_path),
+        "fileType": file.kind.file_type,
+    }
+    if file.kind.width is not None and file.kind.height is not None:
+        body |= {"height": file.kind.height, "width": file.kind.width}
+    body["thumbnailUrl"] = f"{base_url}/tr:n-ik_ml_thumbnail{quote(file.file_path)}" if is_image else None
+    body["AITags"] = None
+    if file.fields.get("description"):
+        body["description"] = file.fields["description"]
+    return body | _asked_for(file)
+
+
+def _asked_for(file: StoredFile) -> dict[str, Any]:
+    fields = file.fields
+    known: dict[str, Any] = {
+        "tags": [tag.strip() for tag in fields["tags"].split(",")] if fields.get("tags") else None,
+        "customCoordinates": fields.get("customCoordinates") or None,
+        "isPrivateFile": flag(fields, "isPrivateFile", default=False),
+        "isPublished": flag(fields, "isPublished", default=True),
+    }
+    asked = {name.strip() for name in fields.get("responseFields", "").split(",")}
+    return {name: value for name, value in known.items() if name in asked}

@@ -1,0 +1,143 @@
+"""Reads an upload form as it streams in: text fields to memory, the one file to an Incoming, within limits.
+
+The fields are what a credential is bound to, so there is no leniency: a field that occurs twice, a charset
+other than UTF-8, a control character is refused and never repaired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from tokensvc.core.errors import Code, Refusal
+
+from .parts import MAX_BLANK_BYTES, NEVER_IN_TEXT, UTF8_NAMES, PartHeader, boundary_of, malformed, read_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tokensvc.ports import Incoming
+
+FILE_FIELD: Final = "file"
+
+_AROUND_A_HEADER_BYTES: Final = 128
+"""A boundary (at most 70) with its dashes, and the line breaks of a part."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormLimits:
+    """The most that is accepted: bytes, and for `max_parts` a number."""
+
+    max_file_bytes: int
+    max_field_bytes: int = 64 * 1024
+    max_fields_bytes: int = 256 * 1024
+    max_header_bytes: int = 8 * 1024
+    max_parts: int = 50
+
+    @property
+    def max_body_bytes(self) -> int:
+        """No form within these limits is longer: a larger Content-Length can be refused unread."""
+        headers = (self.max_parts + 1) * (self.max_header_bytes + _AROUND_A_HEADER_BYTES)
+        return self.max_file_bytes + self.max_fields_bytes + headers + 2 * MAX_BLANK_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """All text fields, and the file: received, not sealed, and now the caller's to keep or to discard.
+
+    `file_name` is what the client's part said. It may be empty, and it may be anything: for information only.
+    """
+
+    fields: dict[str, str]
+    file: Incoming | None
+    file_name: str
+
+
+def read_form(stream: BinaryIO, content_type: str, *, open_file: Callable[[], Incoming], limits: FormLimits) -> Form:
+    """Read a form to its end, or raise a Refusal; or an Outage, from the store of the file.
+
+    The only file part is `file`; a form without it is accepted. Without a form, the file is discarded.
+    """
+    reading = _Reading(open_file, limits)
+    try:
+        boundary = boundary_of(content_type)
+        for header, content in read_parts(stream, boundary, max_header_bytes=limits.max_header_bytes):
+            reading.take(header, content)
+    except BaseException:  # the server's time-outs too
+        if reading.file is not None:
+            reading.file.discard()
+        raise
+    return Form(reading.fields, reading.file, reading.file_name)
+
+
+class _Reading:
+    """What has been read of a form so far."""
+
+    def __init__(self, open_file: Callable[[], Incoming], limits: FormLimits) -> None:
+        self.fields: dict[str, str] = {}
+        self.file: Incoming | None = None
+        self.file_name = ""
+        self._open_file = open_file
+        self._limits = limits
+        self._fields_bytes = 0
+
+    def take(self, header: PartHeader, content: Iterator[bytes]) -> None:
+        name = header.name
+        if len(self.fields) + (self.file is not None) >= self._limits.max_parts:
+            raise Refusal(Code.TOO_LARGE, f"The form has more than {self._limits.max_parts} parts.")
+        if name in self.fields or (name == FILE_FIELD and self.file is not None):
+            raise malformed(f"The field {name} occurs twice.", "Send each field once.", field=name)
+        if header.file_name is None:
+            self.fields[name] = self._text(header, content)
+        elif name == FILE_FIELD:
+            self.file_name = header.file_name
+            self.file = self._open_file()
+            self._receive(self.file, content)
+        else:
+            raise malformed(f"The field {name} is a file.", "Send the file as the field file.", field=name)
+
+    def _receive(self, file: Incoming, content: Iterator[bytes]) -> None:
+        limit = self._limits.max_file_bytes
+        for piece in content:
+            if file.size + len(piece) > limit:
+                detail = f"The file is larger than {limit:,} bytes."
+                raise Refusal(Code.TOO_LARGE, detail, "Send a smaller file.", field=FILE_FIELD)
+            file.write(piece)
+
+    def _text(self, header: PartHeader, content: Iterator[bytes]) -> str:
+        name = header.name
+        if name == FILE_FIELD:
+            raise Refusal(
+                Code.PARAMETER_INVALID,
+                "file is text. So far only a binary file part is accepted, not base64 text and not a URL.",
+                "Send the file itself, as a part with a filename.",
+                field=name,
+            )
+        if header.charset not in UTF8_NAMES:
+            raise _unreadable(name, f"{name} is not in UTF-8.")
+        value = self._bounded(name, content)
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            raise _unreadable(name, f"{name} is not valid UTF-8.") from None
+        if NEVER_IN_TEXT.search(text):
+            raise _unreadable(name, f"{name} has a control character in it, such as a line break, or U+FFFD.")
+        return text
+
+    def _bounded(self, name: str, content: Iterator[bytes]) -> bytearray:
+        limits = self._limits
+        value = bytearray()
+        for piece in content:
+            value += piece
+            self._fields_bytes += len(piece)
+            if len(value) > limits.max_field_bytes:
+                detail = f"{name} is longer than {limits.max_field_bytes:,} bytes."
+                raise Refusal(Code.TOO_LARGE, detail, field=name)
+            if self._fields_bytes > limits.max_fields_bytes:
+                detail = f"The text fields are longer than {limits.max_fields_bytes:,} bytes in all."
+                raise Refusal(Code.TOO_LARGE, detail, field=name)
+        return value
+
+
+def _unreadable(name: str, detail: str) -> Refusal:
+    return Refusal(Code.PARAMETER_INVALID, detail, "Send one line of text in UTF-8.", field=name)

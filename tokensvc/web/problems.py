@@ -1,0 +1,137 @@
+"""The one table from a refusal's code to an HTTP status, and the shape of every error that leaves (RFC 9457).
+
+The upload API's errors go through here too, but in ImageKit's own shape: see `imagekit`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Final
+
+from flask import Flask, Response, g, json, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from tokensvc.core.errors import Code, Outage, Refusal
+
+from . import imagekit
+
+_LOG = logging.getLogger("tokensvc")
+
+STATUS: Final[dict[str, tuple[int, str]]] = {
+    Code.CALLER_MISSING: (401, "Who is asking is not known"),
+    Code.CALLER_INVALID: (401, "The caller's evidence is not good"),
+    Code.CALLER_FORBIDDEN: (403, "The caller may not do this"),
+    Code.ORIGIN_FORBIDDEN: (403, "This origin may not ask"),
+    Code.PROFILE_UNKNOWN: (404, "There is no such profile"),
+    Code.VERSION_FORBIDDEN: (403, "The profile does not issue this version"),
+    Code.REQUEST_MALFORMED: (400, "The request cannot be read"),
+    Code.EXPIRE_INVALID: (400, "expire cannot be used"),
+    Code.TOKEN_INVALID: (400, "token cannot be used"),
+    Code.TOKEN_EXISTS: (409, "token was issued before"),
+    Code.KEY_MISMATCH: (400, "publicKey is another key"),
+    Code.PARAMETER_FORBIDDEN: (422, "A parameter is not the client's to choose"),
+    Code.PARAMETER_INVALID: (422, "A parameter's value cannot be used"),
+    Code.CREDENTIAL_INVALID: (403, "The credential is not genuine"),
+    Code.CREDENTIAL_EXPIRED: (403, "The credential has expired"),
+    Code.CREDENTIAL_UNISSUED: (403, "The credential is not on record"),
+    Code.CREDENTIAL_REVOKED: (403, "The credential was revoked"),
+    Code.CREDENTIAL_STALE: (403, "The credential is from before a failover"),
+    Code.CREDENTIAL_REPLAYED: (409, "The credential was used before"),
+    Code.TOO_LARGE: (413, "The request is too large"),
+    "store.unavailable": (503, "The nonce store does not answer"),
+    "not_found": (404, "There is nothing here"),
+    "method": (405, "The method is not allowed here"),
+    "internal": (500, "Something went wrong on our side"),
+}
+
+_CODE_OF_STATUS: Final = {404: "not_found", 405: "method", 413: str(Code.TOO_LARGE)}
+
+
+def install(app: Flask) -> None:
+    """Give every error that can leave `app` its shape."""
+    app.before_request(_name_request)
+    app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(Outage, _unavailable)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def request_id() -> str:
+    """The name of the current request, in the answer's headers and in the log."""
+    if "request_id" not in g:
+        g.request_id = secrets.token_hex(12)
+    return str(g.request_id)
+
+
+def _name_request() -> None:
+    request_id()
+
+
+def _refused(refusal: Refusal) -> Response:
+    _LOG.info(
+        "%s", json.dumps({"event": "refused", "code": refusal.code, "field": refusal.field, "request": request_id()})
+    )
+    if imagekit.is_upload_api(request.path):
+        return imagekit.error_answer(refusal, request_id(), path=request.path, token=g.get("spent_token", ""))
+    return _problem(refusal.code, *STATUS[refusal.code], refusal.detail, refusal.remedy)
+
+
+def _unavailable(outage: Outage) -> Response:
+    _LOG.warning("%s", json.dumps({"event": "outage", "detail": outage.detail, "request": request_id()}))
+    detail, remedy = "The nonce store does not answer; nothing was issued or used up.", "Try again shortly."
+    answer = _answer("store.unavailable", *STATUS["store.unavailable"], detail, remedy)
+    answer.headers["Retry-After"] = str(outage.retry_after)
+    return answer
+
+
+def _http(exc: HTTPException) -> Response:
+    status = exc.code or 500
+    code = _CODE_OF_STATUS.get(status, "internal" if status >= 500 else str(Code.REQUEST_MALFORMED))  # noqa: PLR2004
+    title = STATUS[code][1]
+    answer = _answer(code, status, title, f"{exc.name}.", _REMEDY.get(status, ""))
+    if isinstance(exc, MethodNotAllowed) and exc.valid_methods:
+        answer.headers["Allow"] = ", ".join(sorted(exc.valid_methods))
+    return answer
+
+
+_REMEDY: Final = {
+    404: "Check the path; credentials are at /auth, uploads at /api/v1/files/upload and /api/v2/files/upload.",
+    405: "GET fetches a v1 credential, POST a v2 one or an upload.",
+    413: "Send less.",
+    415: "Send an upload as multipart/form-data, and no body with Content-Encoding.",
+}
+
+
+def _unexpected(exc: Exception) -> Response:
+    # The traceback goes to the log only; it holds no secret, because secrets have no repr.
+    _LOG.error("unexpected error in request %s", request_id(), exc_info=exc)
+    return _answer(
+        "internal", *STATUS["internal"], "An unexpected error.", "Try again; tell us the request_id if it stays."
+    )
+
+
+def _answer(code: str, status: int, title: str, detail: str, remedy: str) -> Response:
+    if imagekit.is_upload_api(request.path):
+        return imagekit.plain_error(status, detail, remedy, code, request_id())
+    return _problem(code, status, title, detail, remedy)
+
+
+def _problem(code: str, status: int, title: str, detail: str, remedy: str) -> Response:
+    body = {
+        "type": f"/docs/errors/{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id(),
+        "message": detail,
+        "help": remedy,
+    }
+    answer = Response(json.dumps(body) + "\n", status, content_type="application/problem+json")
+    answer.headers["Cache-Control"] = "no-store, private"
+    answer.headers["X-Tokensvc-Code"] = code
+    answer.headers["X-Request-Id"] = request_id()
+    if status == 401:  # noqa: PLR2004
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="tokensvc"'
+    return answer
