@@ -36,7 +36,7 @@ block_signals()
 home = locate(Path(sys.argv[1]))
 with sole_supervisor(home) as ours:
     assert ours
-    supervisor = Supervisor(home, chance=os.urandom, tell=print, orphan_wait=0.1)
+    supervisor = Supervisor(home, chance=os.urandom, tell=print, orphan_wait=0.1, stop_wait=0.1)
     supervisor.run(on_ready=lambda: print("ready", flush=True))
 """
 
@@ -205,6 +205,27 @@ def test_an_adopted_server_that_was_judged_goes_on(home: Home, nonce: NonceId, s
         supervisor.communicate()
     assert orphan.ended()
     assert not home.socket.exists()
+
+
+def test_a_server_that_does_not_end_is_killed(home: Home, nonce: NonceId) -> None:
+    """In the end; all that it ever answered for is on disk."""
+    supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, home.path], stdout=subprocess.PIPE, text=True)
+    assert supervisor.stdout
+    assert supervisor.stdout.readline() == "ready\n"
+    server = pid_of(home.pid_file)
+    os.kill(server, signal.SIGSTOP)
+    supervisor.terminate()
+    assert supervisor.communicate()[0] == (
+        f"The store's server (process {server}) did not end when asked to, and was killed.\n"
+    )
+    assert not alive(server)
+    store = start(home.path)
+    service = Service(home.path)
+    try:
+        assert service.redeem(nonce) is Outcome.SPENT
+    finally:
+        service.close()
+        store.stop()
 
 
 def test_a_directory_that_was_moved_starts(home: Home, nonce: NonceId) -> None:

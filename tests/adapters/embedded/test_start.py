@@ -43,10 +43,13 @@ def test_it_is_ready_when_start_returns(store: Store, service: Service) -> None:
     assert service.redeem(service.issue()) is Outcome.SPENT
 
 
-def test_a_stop_leaves_no_process_and_no_stale_file(directory: Path, home: Home) -> None:
+def test_a_stop_leaves_no_process_and_no_stale_file(
+    directory: Path, home: Home, capfd: pytest.CaptureFixture[str]
+) -> None:
     store = start(directory)
     store.stop()
     assert not store.alive()
+    assert capfd.readouterr().err == "", "nothing had to be killed"
     assert inside(directory) == set()
     assert [path for path in (home.socket, home.pid_file, home.ready, home.unjudged) if path.exists()] == []
 
@@ -209,3 +212,12 @@ def test_by_hand_it_says_that_it_is_ready_and_stops_when_asked(directory: Path) 
     by_hand.terminate()
     assert by_hand.communicate()[1] == ""
     assert by_hand.returncode == 0
+
+
+def test_a_launcher_that_died_first_leaves_nothing(directory: Path) -> None:
+    """Between its fork and our asking to end with it: then nobody would ever stop the store."""
+    late = subprocess.run(
+        [sys.executable, "-m", "tokensvc.adapters.embedded", "--with-parent", "1", directory], check=False, timeout=10
+    )
+    assert late.returncode == 0
+    assert not directory.exists()
