@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -198,7 +199,7 @@ def test_a_full_disk_at_any_step_is_an_outage_and_leaves_the_old_file_or_the_new
         before = files_in(root)
         with monkeypatch.context() as patch:
             faults = Faults(patch, at, raise_full)
-            outage = outage_of(lambda store=store: upload(store, replace=replace))
+            outage = outage_of(partial(upload, store, replace=replace))
         content = content_at(store)
         if outage is None:
             assert content == b"new content"
