@@ -148,6 +148,8 @@ def test_a_binary_format_is_itself_under_any_name(name: str, content: bytes) -> 
         ("x.png", b"\x89PNG"),
         ("x.txt", b"\0\1\2\3"),
         ("x.bin", bytes(range(1, 256))),
+        # What stands at the end of a Targa picture, where the part that is read ends.
+        ("x.tga", (bytes(40_942) + b"TRUEVISION-XFILE.\0") + bytes(100)),
     ],
 )
 def test_what_the_bytes_do_not_bear_out_is_octets(name: str, content: bytes) -> None:

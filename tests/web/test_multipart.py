@@ -237,6 +237,7 @@ MALFORMED = {
     "LF before the last boundary": field("a").removesuffix(b"\r\n") + b"\n" + END,
     "blanks after a boundary": field("a").replace(b"ary\r\n", b"ary  \r\n") + END,
     "letters after a boundary": field("a").replace(b"ary\r\n", b"aryx\r\n") + END,
+    "other signs after the last boundary": field("a") + END.replace(b"ary--", b"ary.."),
     "text before the form": b"preamble\r\n" + field("a") + END,
     "text after the form": field("a") + END + b"epilogue",
     "a second form": field("a") + END + field("a") + END,
@@ -353,8 +354,9 @@ def test_a_stream_that_is_too_long_for_its_server_is_too_large(reader: Reader) -
 def test_what_a_stream_has_to_say_itself_goes_through_and_the_file_is_gone(
     reader: Reader, error: BaseException
 ) -> None:
-    with pytest.raises(type(error)):
+    with pytest.raises(type(error)) as caught:
         reader.read(Pieces(file()[:-5], error))
+    assert caught.value is error
     assert [file.discarded for file in reader.files] == [True]
 
 

@@ -132,7 +132,7 @@ class DiskFiles:
         with _faults_as_outages():
             replaced = self._blocking(self._publish, incoming.path, file, replace=replace)
         incoming.discard()
-        if replaced is not None and replaced.file_id != file.file_id:
+        if replaced is not None:
             _unlink(self._object(replaced.file_id))
 
     def find(self, account: str, file_path: str) -> tuple[StoredFile, BinaryIO] | None:

@@ -8,7 +8,6 @@ Scripts and style sheets go out as plain text: another page's `<script src>` min
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from flask import Blueprint, Response, abort, request, send_file
@@ -72,6 +71,4 @@ def _answer(file: StoredFile, content: BinaryIO) -> Response:
     except RequestedRangeNotSatisfiable:
         content.close()
         raise
-    if request.method == "HEAD" or response.status_code == HTTPStatus.NOT_MODIFIED:
-        content.close()  # werkzeug drops the body of these unread, and does not close it
     return response
