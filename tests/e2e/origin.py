@@ -11,16 +11,14 @@ import contextlib
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.server import Service
+from tests.support.server import Service
 
 HERE: Final = Path(__file__).parent
 NODE_MODULES: Final = HERE / "node_modules"

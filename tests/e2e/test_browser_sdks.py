@@ -7,24 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 from tests.e2e.browsing import chromium
-from tests.e2e.origin import app_origin
+from tests.e2e.origin import App, app_origin
 from tests.support.pictures import BIG_FILE_BYTES, big_file, png
-from tests.support.server import serving
+from tests.support.server import Service, serving
 from tests.support.tls import make_certificate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from playwright.sync_api import Browser, Page
-
-    from tests.e2e.origin import App
-    from tests.support.server import Service
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.usefixtures("node_modules")]
 

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 from tests.e2e.browsing import chromium
 from tests.e2e.wire import send
 from tests.support.pictures import JPEG_8_BY_8, big_file, png
-from tests.support.server import developing
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
-
-    from tests.support.server import Service
+from tests.support.server import Service, developing
 
 pytestmark = pytest.mark.xdist_group("demo")
 

@@ -10,17 +10,13 @@ import asyncio
 import json
 import random
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import pytest
 
 from tests.e2e.wire import MULTIPART, Part, multipart, send, text_parts
-from tests.support.server import serving
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from tests.support.server import Service
+from tests.support.server import Service, serving
 
 pytestmark = pytest.mark.xdist_group("race")
 

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import pytest
 
 from tests.e2e.wire import MULTIPART, Answer, Part, multipart, send, text_parts
 from tests.support.pictures import JPEG_8_BY_8, png
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from tests.support.server import Service
+from tests.support.server import Service
 
 pytestmark = pytest.mark.xdist_group("plain")
 

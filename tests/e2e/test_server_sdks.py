@@ -6,16 +6,14 @@ import base64
 import json
 import subprocess
 import urllib.request
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import imagekitio
 import pytest
 
 from tests.e2e.origin import HERE
 from tests.support.pictures import png
-
-if TYPE_CHECKING:
-    from tests.support.server import Service
+from tests.support.server import Service
 
 pytestmark = pytest.mark.xdist_group("plain")
 

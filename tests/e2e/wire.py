@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from tests.support.server import Service
+from tests.support.server import Service
 
 BOUNDARY: Final = "a-boundary-that-no-picture-holds"
 MULTIPART: Final = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}

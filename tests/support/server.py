@@ -18,14 +18,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from tests.support.tls import Certificate
+from tests.support.tls import Certificate
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 START_SECONDS: Final = 60

@@ -14,19 +14,14 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, ParamSpec, Protocol, TypeVar
+from typing import BinaryIO, Final, ParamSpec, Protocol, TypeVar
 
 from tokensvc.core import strict_json
 from tokensvc.core.errors import Outage
 from tokensvc.core.upload import StoredFile
-from tokensvc.ports import NameTaken
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tokensvc.ports import Incoming
+from tokensvc.ports import Incoming, NameTaken
 
 _FILE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -8,14 +8,13 @@ Scripts and style sheets go out as plain text: another page's `<script src>` min
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from flask import Blueprint, Response, abort, request, send_file
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
-if TYPE_CHECKING:
-    from tokensvc.core.upload import StoredFile
-    from tokensvc.ports import FileStore
+from tokensvc.core.upload import StoredFile
+from tokensvc.ports import FileStore
 
 SHOWN_IN_PLACE: Final = frozenset(
     {

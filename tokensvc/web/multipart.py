@@ -6,17 +6,14 @@ other than UTF-8, a control character is refused and never repaired.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, Final
 
 from tokensvc.core.errors import Code, Refusal
+from tokensvc.ports import Incoming
 
 from .parts import MAX_BLANK_BYTES, NEVER_IN_TEXT, UTF8_NAMES, PartHeader, boundary_of, malformed, read_parts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tokensvc.ports import Incoming
 
 FILE_FIELD: Final = "file"
 

@@ -8,15 +8,13 @@ a value if a piece of the stream ends within a boundary (3.1.9, and a test watch
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, Final
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from tokensvc.core.errors import Code, Outage, Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CHUNK_BYTES: Final = 64 * 1024
 MAX_BLANK_BYTES: Final = 1024

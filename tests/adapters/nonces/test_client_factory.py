@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+import redis
 from redis import exceptions as redis_errors
 from redis.connection import BlockingConnectionPool, SSLConnection
 
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.valkey import APP_RIGHTS, Valkey
 from tokensvc.adapters.redis_client import connect
-
-if TYPE_CHECKING:
-    import redis
 
 URLS = ["redis://app:pw@localhost:6380/3", "rediss://app:pw@localhost:6380/3", "unix://app:pw@/dir/s.sock?db=3"]
 

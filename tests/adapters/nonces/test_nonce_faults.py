@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 import traceback
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 from redis import exceptions as redis_errors
@@ -18,12 +18,8 @@ from tokensvc.adapters.nonces import RedisNonces, scripts
 from tokensvc.adapters.nonces.attempts import BUDGET_SECONDS, ONE_ATTEMPT_SECONDS, Attempts, Fenced
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
+from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome, Redemption
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tokensvc.core.nonces import NonceId
 
 HANG_SECONDS = 5
 

@@ -6,10 +6,12 @@ import contextlib
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import pytest
+import redis
 
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey, wait_until
@@ -17,11 +19,6 @@ from tokensvc.adapters.nonces import RedisNonces, fence, scripts
 from tokensvc.adapters.nonces.scripts import Script
 from tokensvc.core.errors import Outage
 from tokensvc.ports import Outcome, Redemption
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import redis
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import Literal
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -20,9 +21,6 @@ from tokensvc.adapters.nonces import RedisNonces, fence
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
 from tokensvc.ports import Outcome, Redemption
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NONCES = st.integers(0, 2)
 REQUESTS = st.integers(0, 3)

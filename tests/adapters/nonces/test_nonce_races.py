@@ -7,20 +7,16 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.valkey import Valkey
-    from tokensvc.core.nonces import NonceId
 
 CLIENTS, THREADS = 4, 40
 

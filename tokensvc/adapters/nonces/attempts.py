@@ -6,17 +6,14 @@ Only what has the same request id in every attempt may be passed in here. A lost
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from redis import exceptions as redis_errors
 
 from tokensvc.core.errors import Outage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tokensvc.ports import Chance
+from tokensvc.ports import Chance
 
 BUDGET_SECONDS: Final = 1.0
 ONE_ATTEMPT_SECONDS: Final = 0.25

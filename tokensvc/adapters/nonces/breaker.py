@@ -1,7 +1,7 @@
 """Stops asking a store that does not answer, so that those who wait for it are told at once.
 
 Without it, a store that hangs would hold every request for a second each, one behind the other. After five outages in
-a row the breaker is open for a second; then one caller tries, and by its luck the others are let through or refused again.
+a row the breaker is open for a second; then one caller tries, and by its luck the others are let through or refused.
 """
 
 from __future__ import annotations

@@ -10,26 +10,22 @@ from __future__ import annotations
 import re
 import threading
 import time
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Callable
+from typing import Final, Literal
+
+import redis
 
 from tokensvc.core.errors import Outage
-from tokensvc.ports import Outcome, Redemption
+from tokensvc.core.nonces import NonceId
+from tokensvc.ports import Chance, Outcome, Redemption
 
 from . import fence, scripts
 from .attempts import Attempts, Fenced, Unanswered
 from .breaker import Breaker
 from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import redis
-
-    from tokensvc.core.nonces import NonceId
-    from tokensvc.ports import Chance
-
 _REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{22}")
-TURN_SECONDS: Final = 5.0
+TURN_SECONDS: Final = 10.0
 """The longest queue that a burst may make. A store that is silent empties it at once, by the breaker."""
 
 _END_OF_TIME: Final = 10**10
