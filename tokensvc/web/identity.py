@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from flask import Flask, Response, current_app, request
-from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from tokensvc.core.callers import Presented
 from tokensvc.core.errors import Code, Refusal
@@ -35,7 +35,7 @@ def install_cors(app: Flask, origins: Iterable[str], max_age: int) -> None:
         origin = request.headers.get("Origin")
         if request.method == "OPTIONS":
             return _preflight(origin, allowed, max_age)
-        if origin is not None and origin not in allowed and origin != request.host_url.rstrip("/"):
+        if origin is not None and origin not in allowed and origin != _own_origin():
             raise Refusal(
                 Code.ORIGIN_FORBIDDEN,
                 "Pages of this origin may not use the service.",
@@ -53,10 +53,17 @@ def install_cors(app: Flask, origins: Iterable[str], max_age: int) -> None:
         return answer
 
 
+def _own_origin() -> str:
+    """As a browser writes it. `request.host_url` would spell an international name in its own script."""
+    return f"{request.scheme}://{request.host}"
+
+
 def _preflight(origin: str | None, allowed: frozenset[str], max_age: int) -> Response:
     """Answer OPTIONS. It issues nothing, whatever it asks for."""
     adapter = current_app.create_url_adapter(request)
     methods = [] if adapter is None else sorted(set(adapter.allowed_methods()) - {"OPTIONS", "HEAD"})
+    if not methods:
+        raise NotFound
     if origin is None or "Access-Control-Request-Method" not in request.headers:
         raise MethodNotAllowed(valid_methods=methods)
     if origin not in allowed:
