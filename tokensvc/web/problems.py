@@ -39,7 +39,7 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
     Code.CREDENTIAL_STALE: (403, "The credential is from before a failover"),
     Code.CREDENTIAL_REPLAYED: (409, "The credential was used before"),
     Code.TOO_LARGE: (413, "The request is too large"),
-    "store.unavailable": (503, "The nonce store does not answer"),
+    "store.unavailable": (503, "A store does not answer"),
     "not_found": (404, "There is nothing here"),
     "method": (405, "The method is not allowed here"),
     "internal": (500, "Something went wrong on our side"),
@@ -79,7 +79,9 @@ def _refused(refusal: Refusal) -> Response:
 
 def _unavailable(outage: Outage) -> Response:
     _LOG.warning("%s", json.dumps({"event": "outage", "detail": outage.detail, "request": request_id()}))
-    detail, remedy = "The nonce store does not answer; nothing was issued or used up.", "Try again shortly."
+    # Which store, and why, is in the log. Whether a credential was spent is not known: the reply may be what was lost.
+    detail = "A store that the service needs does not answer."
+    remedy = "Try again shortly. If a credential is then refused as used, fetch a new one."
     answer = _answer("store.unavailable", *STATUS["store.unavailable"], detail, remedy)
     answer.headers["Retry-After"] = str(outage.retry_after)
     return answer
