@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.exceptions import MethodNotAllowed, NotFound, SecurityError
 
 from tokensvc.core.callers import Presented
 from tokensvc.core.errors import Code, Refusal
@@ -20,6 +21,24 @@ def presented() -> Presented:
     """The current request as caller sources see it."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     return Presented(headers, request.cookies, request.remote_addr or "unix")
+
+
+def install_hosts(app: Flask, hosts: Iterable[str]) -> None:
+    """Answer requests to these hosts only, on any port; without any, all (DNS rebinding is what this is against).
+
+    Flask's TRUSTED_HOSTS would cut a listed `[::1]` at its first colon.
+    """
+    known = frozenset(_host_name(host) for host in hosts)
+
+    @app.before_request
+    def check_host() -> None:
+        if known and _host_name(request.host) not in known:
+            raise SecurityError
+
+
+def _host_name(host: str) -> str | None:
+    """The name without port and brackets; None for no host, which `request.host` is too if it is not well-formed."""
+    return urlsplit(f"//{host}").hostname
 
 
 def install_cors(app: Flask, origins: Iterable[str], max_age: int) -> None:
