@@ -33,7 +33,7 @@ def loads(data: bytes) -> Any:  # noqa: ANN401 - JSON is any value; the caller c
     if text.startswith("\ufeff"):
         raise ValueError("it starts with a byte order mark")
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_whole_number)
     except RecursionError:
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep") from None
     except json.JSONDecodeError as exc:
@@ -60,6 +60,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         raise ValueError("a member occurs twice")
     return members
+
+
+def _whole_number(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # thousands of digits; Python's own sentence is about its settings
+        raise ValueError("a number is too large") from None
 
 
 def _no_constant(name: str) -> NoReturn:

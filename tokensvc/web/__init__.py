@@ -17,7 +17,7 @@ from .demo import SignIn, demo_blueprint
 from .error_pages import error_pages_blueprint
 from .files import files_blueprint
 from .health import health_blueprint
-from .identity import install_cors
+from .identity import install_cors, install_hosts
 from .multipart import FormLimits
 from .uploads import uploads_blueprint
 
@@ -58,9 +58,10 @@ def create_app(doors: Doors) -> Flask:
     """Build the WSGI application."""
     app = Flask(__name__, static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.config["TRUSTED_HOSTS"] = list(doors.hosts) or None
+    app.url_map.merge_slashes = False  # no redirects: a path is one of ours or nothing
     app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it; members keep ImageKit's order
     problems.install(app)
+    install_hosts(app, doors.hosts)
     install_cors(app, doors.origins, doors.preflight_max_age)
     app.register_blueprint(credentials_blueprint(doors.issue))
     app.register_blueprint(health_blueprint(doors.ready))

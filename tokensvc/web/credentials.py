@@ -77,8 +77,9 @@ def _body() -> dict[str, Any]:
         raise _too_large()
     try:
         body = request.stream.read(MAX_BODY_BYTES + 1)
-    except OSError:  # what gunicorn raises for a broken body, a client that went away among it
-        raise Refusal(Code.REQUEST_MALFORMED, "The request's body could not be read to its end.") from None
+    except Exception as exc:
+        # The client went away, or its chunks are not chunks: gunicorn's errors for that are not OSErrors.
+        raise Refusal(Code.REQUEST_MALFORMED, "The request's body could not be read to its end.") from exc
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()
     try:

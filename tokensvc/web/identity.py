@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request
-from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.exceptions import MethodNotAllowed, NotFound, SecurityError
 
 from tokensvc.core.callers import Presented
 from tokensvc.core.errors import Code, Refusal
@@ -20,6 +21,24 @@ def presented() -> Presented:
     """The current request as caller sources see it."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     return Presented(headers, request.cookies, request.remote_addr or "unix")
+
+
+def install_hosts(app: Flask, hosts: Iterable[str]) -> None:
+    """Answer requests to these hosts only, on any port; without any, all (DNS rebinding is what this is against).
+
+    Flask's TRUSTED_HOSTS would cut a listed `[::1]` at its first colon.
+    """
+    known = frozenset(_host_name(host) for host in hosts)
+
+    @app.before_request
+    def check_host() -> None:
+        if known and _host_name(request.host) not in known:
+            raise SecurityError
+
+
+def _host_name(host: str) -> str | None:
+    """The name without port and brackets; None for no host, which `request.host` is too if it is not well-formed."""
+    return urlsplit(f"//{host}").hostname
 
 
 def install_cors(app: Flask, origins: Iterable[str], max_age: int) -> None:
@@ -35,7 +54,7 @@ def install_cors(app: Flask, origins: Iterable[str], max_age: int) -> None:
         origin = request.headers.get("Origin")
         if request.method == "OPTIONS":
             return _preflight(origin, allowed, max_age)
-        if origin is not None and origin not in allowed and origin != request.host_url.rstrip("/"):
+        if origin is not None and origin not in allowed and origin != _own_origin():
             raise Refusal(
                 Code.ORIGIN_FORBIDDEN,
                 "Pages of this origin may not use the service.",
@@ -53,10 +72,17 @@ def install_cors(app: Flask, origins: Iterable[str], max_age: int) -> None:
         return answer
 
 
+def _own_origin() -> str:
+    """As a browser writes it. `request.host_url` would spell an international name in its own script."""
+    return f"{request.scheme}://{request.host}"
+
+
 def _preflight(origin: str | None, allowed: frozenset[str], max_age: int) -> Response:
     """Answer OPTIONS. It issues nothing, whatever it asks for."""
     adapter = current_app.create_url_adapter(request)
     methods = [] if adapter is None else sorted(set(adapter.allowed_methods()) - {"OPTIONS", "HEAD"})
+    if not methods:
+        raise NotFound
     if origin is None or "Access-Control-Request-Method" not in request.headers:
         raise MethodNotAllowed(valid_methods=methods)
     if origin not in allowed:

@@ -46,6 +46,7 @@ _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
     ("v2", Code.CREDENTIAL_EXPIRED, ""): (400, "Your request contains expired token."),
     ("v1", Code.CREDENTIAL_REPLAYED, ""): (400, _USED),
     ("v2", Code.CREDENTIAL_REPLAYED, ""): (400, "Your request contains a token that has been used before."),  # U
+    ("", Code.ORIGIN_FORBIDDEN, ""): (403, "Pages of this origin may not use the service."),  # ours
     ("", Code.CREDENTIAL_UNISSUED, ""): (403, "Your account cannot be authenticated."),
     ("", Code.CREDENTIAL_REVOKED, ""): (403, "Your account cannot be authenticated."),
     ("", Code.CREDENTIAL_STALE, ""): (403, "Your account cannot be authenticated."),
@@ -73,16 +74,16 @@ def error_answer(refusal: Refusal, request_id: str, *, path: str, token: str) ->
     ImageKit quotes a token that was used before; by then it is worth nothing.
     """
     version = next((version for prefix, version in _PREFIXES.items() if path.startswith(prefix)), "")
-    status, message = _text(version, refusal)
-    message = message.format(token=token, field=refusal.field or "a")
+    status, message = _text(version, refusal, token)
     return plain_error(status, message, f"{refusal.detail} {refusal.remedy}".strip(), refusal.code, request_id)
 
 
-def _text(version: str, refusal: Refusal) -> tuple[int, str]:
+def _text(version: str, refusal: Refusal, token: str) -> tuple[int, str]:
     for key in ((version, refusal.field or ""), ("", refusal.field or ""), (version, ""), ("", "")):
         row = _TEXTS.get((key[0], refusal.code, key[1]))
         if row is not None:
-            return row
+            status, message = row
+            return status, message.format(token=token, field=refusal.field or "a")
     return 400, refusal.detail
 
 

@@ -79,8 +79,10 @@ def _refused(refusal: Refusal) -> Response:
 
 def _unavailable(outage: Outage) -> Response:
     _LOG.warning("%s", json.dumps({"event": "outage", "detail": outage.detail, "request": request_id()}))
-    remedy = f"Try again in {outage.retry_after} s, with a new credential if this was an upload."
-    answer = _answer("store.unavailable", *STATUS["store.unavailable"], outage.detail, remedy)
+    # Which store, and why, is in the log. Whether a credential was spent is not known: the reply may be what was lost.
+    detail = "A store that the service needs does not answer."
+    remedy = "Try again shortly. If a credential is then refused as used, fetch a new one."
+    answer = _answer("store.unavailable", *STATUS["store.unavailable"], detail, remedy)
     answer.headers["Retry-After"] = str(outage.retry_after)
     return answer
 
