@@ -14,7 +14,7 @@ run: $(VENV)/.runtime  ## the whole loop on http://127.0.0.1:8000: demo keys, de
 	@exec $(BIN)/tokensvc dev $(ARGS)
 
 test: lint $(VENV)/.browser tests/e2e/node_modules/.installed  ## every check and every test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.development  ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
