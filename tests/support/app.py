@@ -192,6 +192,7 @@ class Service:
         assert answer.headers.get("Access-Control-Allow-Origin", ORIGIN) == ORIGIN
         assert "Access-Control-Allow-Credentials" not in answer.headers
         whole = answer.get_data() + str(answer.headers).encode()
+        answer.close()  # as every server does
         for secret in (self.private_key, self.api_key, self.reader_key, self.stranger_key, self.sign_in_secret):
             assert secret.encode() not in whole
         return answer
@@ -253,7 +254,7 @@ class Service:
         """An ordinary v1 upload, with further fields."""
         return self.upload("v1", {"fileName": "a.png", **credential, **fields}, content)
 
-    def upload_v2(self, token: str, content: bytes | None = b"", **fields: Any) -> TestResponse:
+    def upload_v2(self, token: str, content: bytes | None = b"", /, **fields: Any) -> TestResponse:
         """A v2 upload with these fields."""
         return self.upload("v2", {**fields, "token": token}, content)
 
