@@ -160,13 +160,14 @@ class Service:
         )
         self.files = wiring.file_store(self.settings)
         self.accept = replace(wiring.accept(self.settings, self.nonces, self.files), clock=self.clock)
-        self.app = create_app(self._doors())
+        self.app = create_app(self.doors())
         self.client = self.app.test_client()
 
-    def _doors(self) -> Doors:
+    def doors(self, **changed: Any) -> Doors:
+        """All that the application is made of, or with something changed."""
         demo: Any = self.issue.sources["demo"]
         upload = self.settings.upload
-        return Doors(
+        doors = Doors(
             issue=self.issue,
             ready=self.nonces.ready,
             origins=self.settings.cors.origins,
@@ -175,6 +176,7 @@ class Service:
             uploads=Uploads(self.accept, self.files, list(self.settings.accounts), upload.plan.max_bytes, upload.url),
             demo=Demo(demo, COOKIE),
         )
+        return replace(doors, **changed)
 
     def close(self) -> None:
         """Close the connections to the store."""
