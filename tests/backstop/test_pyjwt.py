@@ -58,10 +58,8 @@ def refused_by_us(token: str) -> None:
 )
 def test_another_algorithm_than_the_named_one_is_refused(alg: Any) -> None:
     """RFC 8725 3.1. RS256 with the public key's text as the HMAC key is the classic."""
-    for token in (
-        signed({}, {"alg": alg, "typ": "JWT"}),
-        signed({}, {"alg": alg, "typ": "JWT"}).rpartition(".")[0] + ".",
-    ):
+    token = signed({}, {"alg": alg, "typ": "JWT"})
+    for text in (token, token.rpartition(".")[0] + "."):
         with pytest.raises(jwt.InvalidTokenError):
             decode(text)
 
