@@ -13,8 +13,16 @@ from tokensvc.config import Settings
 from tokensvc.web import Demo, Doors, Uploads, create_app
 
 
+def create_for_development() -> Flask:
+    """Build the application from the process's configuration, the demo sign-in included."""
+    return create(wiring.load_settings(demo=True))
+
+
 def create(settings: Settings | None = None) -> Flask:
-    """Build the application from `settings`, or from the process's own; raises `config.ConfigurationError`."""
+    """Build the application from `settings`, or from the process's own; raises `config.ConfigurationError`.
+
+    When that happens in a worker, gunicorn halts with its sentences; a worker that exits it would start over and over.
+    """
     settings = settings or wiring.load_settings()
     event_log.write_to(sys.stderr)
     nonces = wiring.nonce_store(settings)

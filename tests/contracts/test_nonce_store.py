@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,9 +16,6 @@ from tests.support.valkey import APP_RIGHTS, Valkey
 from tokensvc.adapters.nonces import RedisNonces, fence
 from tokensvc.adapters.redis_client import connect
 from tokensvc.ports import NonceStore, Outcome, Redemption
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture(params=["rotate", "wait"])

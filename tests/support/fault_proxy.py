@@ -13,13 +13,11 @@ import shutil
 import socket
 import tempfile
 import threading
+from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
+from types import TracebackType
+from typing import Self
 
 _CHUNK = 1 << 20
 

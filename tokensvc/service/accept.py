@@ -41,7 +41,7 @@ _REFUSALS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A complete upload request. `private_key` is the user name of Basic auth; `file` is sealed by the use case."""
+    """A complete upload request. `private_key` is the user name of Basic auth; `file` is received whole, not sealed."""
 
     version: Version
     fields: Mapping[str, str]
@@ -83,8 +83,6 @@ class Accept:
         """
         authority = self._verify(offer)
         file = offer.file
-        if file is not None:
-            sha256 = file.seal()
         request = new_request(self.chance)
         if authority.nonce is not None:
             self._redeem(authority, authority.nonce, request)
@@ -97,7 +95,9 @@ class Accept:
             )
         if authority.claims is not None:
             upload.require_binding(authority.claims, offer.fields)
-        stored = self._keep(authority, offer.fields, file, sha256)
+        stored = self._keep(
+            authority, offer.fields, file, file.seal()
+        )  # only the winner's bytes need to reach the disk
         if authority.nonce is not None:
             self._finish(authority.nonce, request, stored.file_id)
         self.audit.note(

@@ -14,6 +14,7 @@ from tokensvc.service.issue import Issue
 from . import problems
 from .credentials import credentials_blueprint
 from .demo import SignIn, demo_blueprint
+from .error_pages import error_pages_blueprint
 from .files import files_blueprint
 from .health import health_blueprint
 from .identity import install_cors, install_hosts
@@ -64,6 +65,7 @@ def create_app(doors: Doors) -> Flask:
     install_cors(app, doors.origins, doors.preflight_max_age)
     app.register_blueprint(credentials_blueprint(doors.issue))
     app.register_blueprint(health_blueprint(doors.ready))
+    app.register_blueprint(error_pages_blueprint())
     if doors.uploads is not None:
         _install_uploads(app, doors.uploads)
     if doors.demo is not None:

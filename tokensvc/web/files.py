@@ -8,15 +8,13 @@ Scripts and style sheets go out as plain text: another page's `<script src>` min
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from flask import Blueprint, Response, abort, request, send_file
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
-if TYPE_CHECKING:
-    from tokensvc.core.upload import StoredFile
-    from tokensvc.ports import FileStore
+from tokensvc.core.upload import StoredFile
+from tokensvc.ports import FileStore
 
 SHOWN_IN_PLACE: Final = frozenset(
     {
@@ -42,7 +40,7 @@ def files_blueprint(store: FileStore, account: str, url_prefix: str = "/files") 
 
     A first segment `tr:…`, which asks ImageKit for a transformation, is passed over: the original is served.
     """
-    blueprint = Blueprint("files", __name__, url_prefix=url_prefix)
+    blueprint = Blueprint(f"files_{account.encode().hex()}", __name__, url_prefix=url_prefix)  # one an account
 
     @blueprint.get("/<path:path>", merge_slashes=False)  # no redirects: a path is a file's or nothing
     def show(path: str) -> Response:
@@ -72,6 +70,4 @@ def _answer(file: StoredFile, content: BinaryIO) -> Response:
     except RequestedRangeNotSatisfiable:
         content.close()
         raise
-    if request.method == "HEAD" or response.status_code == HTTPStatus.NOT_MODIFIED:
-        content.close()  # werkzeug drops the body of these unread, and does not close it
     return response

@@ -6,17 +6,14 @@ other than UTF-8, a control character is refused and never repaired.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import IO, Final
 
 from tokensvc.core.errors import Code, Refusal
+from tokensvc.ports import Incoming
 
 from .parts import MAX_BLANK_BYTES, NEVER_IN_TEXT, UTF8_NAMES, PartHeader, boundary_of, malformed, read_parts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tokensvc.ports import Incoming
 
 FILE_FIELD: Final = "file"
 
@@ -53,7 +50,7 @@ class Form:
     file_name: str
 
 
-def read_form(stream: BinaryIO, content_type: str, *, open_file: Callable[[], Incoming], limits: FormLimits) -> Form:
+def read_form(stream: IO[bytes], content_type: str, *, open_file: Callable[[], Incoming], limits: FormLimits) -> Form:
     """Read a form to its end, or raise a Refusal; or an Outage, from the store of the file.
 
     The only file part is `file`; a form without it is accepted. Without a form, the file is discarded.

@@ -8,15 +8,13 @@ a value if a piece of the stream ends within a boundary (3.1.9, and a test watch
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import IO, Final
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from tokensvc.core.errors import Code, Outage, Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CHUNK_BYTES: Final = 64 * 1024
 MAX_BLANK_BYTES: Final = 1024
@@ -65,7 +63,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def read_parts(
-    stream: BinaryIO, boundary: bytes, *, max_header_bytes: int
+    stream: IO[bytes], boundary: bytes, *, max_header_bytes: int
 ) -> Iterator[tuple[PartHeader, Iterator[bytes]]]:
     """Yield each part with its content in pieces, to be used up before the next part; or raise a Refusal.
 
@@ -86,7 +84,7 @@ def read_parts(
 class _Body:
     """The bytes of a body, taken from the front up to a marker; holds little more than one chunk of them."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._ahead = bytearray(b"\r\n")  # so that the first boundary looks like all others
 

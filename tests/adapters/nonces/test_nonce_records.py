@@ -6,23 +6,18 @@ import base64
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
+import redis
 
 from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.nonces.keys import bucket_of, epoch_key, nonce_key
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import redis
-
-    from tests.support.valkey import Valkey
 
 
 @pytest.fixture

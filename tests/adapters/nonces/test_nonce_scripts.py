@@ -6,17 +6,14 @@ import contextlib
 import os
 import re
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces, scripts
+from tokensvc.adapters.nonces.scripts import Script
 from tokensvc.ports import Outcome
-
-if TYPE_CHECKING:
-    from tokensvc.adapters.nonces.scripts import Script
 
 NAMED = {
     "record": scripts.RECORD,

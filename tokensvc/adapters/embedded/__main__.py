@@ -11,15 +11,22 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from .home import Home, StoreFault, locate, prepare, sole_supervisor
 from .server import end_with_parent
 from .supervisor import Stopped, Supervisor, block_signals, pause
 
 _LOOK_AGAIN_SECONDS: Final = 0.02
+
+
+class Report(Protocol):
+    """Says how the start went: `ready`; `shared` and whose it is; `fault` and which."""
+
+    def __call__(self, word: str, rest: str = "") -> None:
+        """Say it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,14 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             end_with_parent(asked.with_parent)
         _supervise(locate(asked.directory), report, share=asked.report_to is not None)
     except StoreFault as fault:
-        report(f"fault {fault}")
+        report("fault", str(fault))
         return 1
     except (Stopped, ProcessLookupError):
         pass
     return 0
 
 
-def _supervise(home: Home, report: Callable[[str], None], *, share: bool) -> None:
+def _supervise(home: Home, report: Report, *, share: bool) -> None:
     """Serve from this directory; or, where another supervisor does, report that once it is ready."""
     prepare(home)
     while True:
@@ -56,7 +63,7 @@ def _supervise(home: Home, report: Callable[[str], None], *, share: bool) -> Non
         if not share:
             raise StoreFault(f"The store in {home.path} runs already. Use that one, or stop it first.")
         if other is not None:
-            report(f"shared {other}")
+            report("shared", str(other))
             return
         pause(_LOOK_AGAIN_SECONDS)
 
@@ -71,16 +78,16 @@ def _ready_supervisor(home: Home) -> int | None:
     return pid
 
 
-def _reporter(descriptor: int | None) -> Callable[[str], None]:
+def _reporter(descriptor: int | None) -> Report:
     """Tell the launcher once; what comes later, or without a launcher, is for standard error."""
     pending = [] if descriptor is None else [descriptor]
 
-    def report(text: str) -> None:
+    def report(word: str, rest: str = "") -> None:
         if not pending:
-            _tell(text)
+            _tell(rest or word)
             return
         with contextlib.suppress(BrokenPipeError), os.fdopen(pending.pop(), "w", encoding="utf-8") as launcher:
-            launcher.write(text)
+            launcher.write(f"{word} {rest}")
 
     return report
 

@@ -23,7 +23,7 @@ from tokensvc.ports import Chance
 from . import load
 from .configuration import users_acl, valkey_conf
 from .home import Home, StoreFault, keep_passwords, url, write
-from .orphan import claim, clear
+from .orphan import claim
 from .server import Adopted, Child, Identity, Server, identify
 
 BUCKET: Final = 0
@@ -62,7 +62,17 @@ def pause(seconds: float) -> None:
 class Supervisor:
     """Runs the server of a directory that is prepared, and whose lock we hold."""
 
-    __slots__ = ("_chance", "_client", "_deaths", "_home", "_orphan_wait", "_server", "_server_lock", "_tell")
+    __slots__ = (
+        "_chance",
+        "_client",
+        "_deaths",
+        "_home",
+        "_orphan_wait",
+        "_server",
+        "_server_lock",
+        "_stop_wait",
+        "_tell",
+    )
 
     def __init__(
         self,
@@ -71,12 +81,14 @@ class Supervisor:
         chance: Chance,
         tell: Callable[[str], None],
         orphan_wait: float = ORPHAN_WAIT_SECONDS,
+        stop_wait: float = STOP_WAIT_SECONDS,
     ) -> None:
         """Write the server's configuration anew. `tell` gets what an operator should know, a sentence at a time."""
         self._home = home
         self._chance = chance
         self._tell = tell
         self._orphan_wait = orphan_wait
+        self._stop_wait = stop_wait
         self._deaths: deque[float] = deque()
         self._server: Server | None = None
         self._server_lock: int | None = None
@@ -170,18 +182,17 @@ class Supervisor:
         write(self._home.ready, str(os.getpid()))
 
     def _stop(self) -> None:
-        """End the server as it wants to be ended; by force only when it has not within ten seconds."""
+        """End the server as it wants to be ended; by force only when it does not, which loses nothing either."""
         self._home.ready.unlink(missing_ok=True)
         self._client.close()
         server = self._server
         if server is None:
             return
         server.signal(signal.SIGTERM)
-        until = time.monotonic() + STOP_WAIT_SECONDS
+        until = time.monotonic() + self._stop_wait
         while not server.ended():
             if time.monotonic() >= until:
                 self._tell(f"The store's server (process {server.pid}) did not end when asked to, and was killed.")
                 server.signal(signal.SIGKILL)
                 until = float("inf")
             signal.sigtimedwait({signal.SIGCHLD}, _WATCH_SECONDS)
-        clear(self._home)

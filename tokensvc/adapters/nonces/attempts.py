@@ -6,17 +6,14 @@ Only what has the same request id in every attempt may be passed in here. A lost
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from redis import exceptions as redis_errors
 
 from tokensvc.core.errors import Outage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tokensvc.ports import Chance
+from tokensvc.ports import Chance
 
 BUDGET_SECONDS: Final = 1.0
 ONE_ATTEMPT_SECONDS: Final = 0.25
@@ -32,6 +29,10 @@ Answer = TypeVar("Answer")
 
 class Fenced(Exception):  # noqa: N818 - an answer of the store, not an error of ours
     """The epoch record is not bound to the server that was asked."""
+
+
+class Unanswered(Outage):
+    """The store did not answer, or nothing but that it is not ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,15 @@ class Attempts:
                 if not (self.patient and isinstance(exc, _PASSES_SOON)):
                     left -= 1
                 pause = min(self._pause(), last_start - self.monotonic())
-                if not verdict.again or left == 0 or pause <= 0:
+                if not verdict.again:
                     raise self.outage(verdict.detail) from exc
+                if left == 0 or pause <= 0:
+                    raise self.outage(verdict.detail, Unanswered) from exc
             self.sleep(pause)
 
-    def outage(self, detail: str) -> Outage:
+    def outage(self, detail: str, kind: type[Outage] = Outage) -> Outage:
         """An outage that asks each caller to come back at another moment."""
-        return Outage(detail, retry_after=1 + self.chance(1)[0] % LONGEST_RETRY_AFTER_SECONDS)
+        return kind(detail, retry_after=1 + self.chance(1)[0] % LONGEST_RETRY_AFTER_SECONDS)
 
     def _pause(self) -> float:
         part = int.from_bytes(self.chance(2)) / 0x10000

@@ -10,17 +10,15 @@ from __future__ import annotations
 import base64
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
+
+import redis
 
 from tokensvc.core.errors import Outage
+from tokensvc.ports import Chance
 
 from . import scripts
 from .keys import epoch_key
-
-if TYPE_CHECKING:
-    import redis
-
-    from tokensvc.ports import Chance
 
 _EPOCH: Final = re.compile(r"[A-Za-z0-9_-]{8}")
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import base64
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from tokensvc.core.nonces import NonceId
+from tokensvc.core.nonces import NonceId
 
 MAX_BUCKETS: Final = 256
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{22}")

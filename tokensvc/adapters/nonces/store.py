@@ -8,25 +8,26 @@ failed.
 from __future__ import annotations
 
 import re
+import threading
 import time
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Callable
+from typing import Final, Literal
+
+import redis
 
 from tokensvc.core.errors import Outage
-from tokensvc.ports import Outcome, Redemption
+from tokensvc.core.nonces import NonceId
+from tokensvc.ports import Chance, Outcome, Redemption
 
 from . import fence, scripts
-from .attempts import Attempts, Fenced
+from .attempts import Attempts, Fenced, Unanswered
+from .breaker import Breaker
 from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import redis
-
-    from tokensvc.core.nonces import NonceId
-    from tokensvc.ports import Chance
-
 _REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{22}")
+TURN_SECONDS: Final = 10.0
+"""The longest queue that a burst may make. A store that is silent empties it at once, by the breaker."""
+
 _END_OF_TIME: Final = 10**10
 """Unix seconds of eleven digits: later than any window, and a longer number would be an error of the store."""
 
@@ -53,6 +54,8 @@ class RedisNonces:
         if not 1 <= buckets <= MAX_BUCKETS:
             raise ValueError(f"There are from 1 to {MAX_BUCKETS} buckets.")
         self._client = client
+        self._breaker = Breaker(monotonic or time.monotonic)
+        self._turns = threading.BoundedSemaphore(client.connection_pool.max_connections)
         self._chance = chance
         self._buckets = buckets
         self._rotates = on_fence == "rotate"
@@ -107,6 +110,31 @@ class RedisNonces:
         return self._ask_bucket(script, bucket, [nonce_key(nonce, bucket), epoch_key(bucket)], list(arguments))
 
     def _ask_bucket(self, script: scripts.Script, bucket: int, keys: list[str], arguments: list[str]) -> list[str]:
+        # No more at once than there are connections: who waits here for a turn has no time-out running yet.
+        if not (self._turns.acquire(timeout=TURN_SECONDS) or self._turns.acquire(blocking=False)):
+            raise self._attempts.outage(_CROWDED)
+        try:
+            if not self._breaker.lets_through():
+                raise self._attempts.outage(_SILENT)
+            return self._ask_in_turn(self._question(script, bucket, keys, arguments))
+        finally:
+            self._turns.release()
+
+    def _ask_in_turn(self, ask: Callable[[], list[str]]) -> list[str]:
+        try:
+            answer = self._attempts.make(ask)
+        except Unanswered:
+            self._breaker.failed()
+            raise
+        except Outage:  # it answered, if only that it is full: others may well be served
+            self._breaker.answered()
+            raise
+        self._breaker.answered()
+        return answer
+
+    def _question(
+        self, script: scripts.Script, bucket: int, keys: list[str], arguments: list[str]
+    ) -> Callable[[], list[str]]:
         def ask() -> list[str]:
             answer = script.run(self._client, keys, arguments)
             if answer == ["fenced"] and self._rotates:
@@ -118,13 +146,15 @@ class RedisNonces:
                 raise Outage(fence.HIDDEN)
             return answer
 
-        return self._attempts.make(ask)
+        return ask
 
 
 _UNRECORDED: Final = {
     "stale": "The nonce store was restarted or replaced while the credential was being recorded.",
     "late": "The nonce store's clock is past the time until which the record must be kept: compare the clocks.",
 }
+_SILENT: Final = "The nonce store has not answered for a while."
+_CROWDED: Final = "More requests wait for the nonce store than it answers."
 _EVICTING: Final = "The nonce store may evict records: its maxmemory-policy has to be noeviction."
 
 

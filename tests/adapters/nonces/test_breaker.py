@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.valkey import Valkey
+from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.breaker import OPEN_SECONDS, OUTAGES_IN_A_ROW, Breaker
+from tokensvc.core.errors import Outage
+
+
+class Hand:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def opened(clock: Hand) -> Breaker:
+    breaker = Breaker(clock)
+    for _ in range(OUTAGES_IN_A_ROW):
+        breaker.failed()
+    return breaker
+
+
+def test_four_outages_in_a_row_are_let_pass() -> None:
+    breaker = Breaker(Hand())
+    for _ in range(OUTAGES_IN_A_ROW - 1):
+        breaker.failed()
+    assert breaker.lets_through()
+
+
+def test_an_answer_in_between_starts_the_count_again() -> None:
+    breaker = Breaker(Hand())
+    for _ in range(OUTAGES_IN_A_ROW - 1):
+        breaker.failed()
+    breaker.answered()
+    breaker.failed()
+    assert breaker.lets_through()
+
+
+def test_the_fifth_opens_it_for_a_second() -> None:
+    clock = Hand()
+    breaker = opened(clock)
+    assert not breaker.lets_through()
+    clock.now += OPEN_SECONDS - 0.001
+    assert not breaker.lets_through()
+
+
+def test_after_that_one_tries_and_the_others_wait_for_its_luck() -> None:
+    clock = Hand()
+    breaker = opened(clock)
+    clock.now += OPEN_SECONDS
+    assert breaker.lets_through()
+    assert not breaker.lets_through()
+    breaker.answered()
+    assert breaker.lets_through()
+
+
+def test_if_the_one_fails_the_next_tries_a_second_later() -> None:
+    clock = Hand()
+    breaker = opened(clock)
+    clock.now += OPEN_SECONDS
+    assert breaker.lets_through()
+    breaker.failed()
+    assert not breaker.lets_through()
+    clock.now += OPEN_SECONDS
+    assert breaker.lets_through()
+
+
+def test_a_store_that_hangs_does_not_hold_a_crowd_one_behind_the_other() -> None:
+    """64 callers over 4 connections, a second each, would be 16 s; and once it runs again all is well."""
+    with Valkey() as own:
+        store = RedisNonces(own.client(connections=4), chance=lambda n: b"\x07" * n)
+        store.ready()
+        refused: list[Outage] = []
+
+        def ask() -> None:
+            with pytest.raises(Outage) as outage:
+                store.redeem(new_nonce(), request=new_request())
+            refused.append(outage.value)
+
+        own.pause()
+        crowd = [threading.Thread(target=ask) for _ in range(64)]
+        for one in crowd:
+            one.start()
+        for one in crowd:
+            one.join(8)
+        assert len(refused) == 64
+        own.resume()
+
+
+def test_a_full_store_does_not_open_it() -> None:
+    """A store that says it is full answers: what was issued can still be spent."""
+    with Valkey(maxmemory="1mb", maxmemory_policy="noeviction") as own:
+        store = RedisNonces(own.client(connections=2), chance=lambda n: b"\x07" * n)
+        for _ in range(OUTAGES_IN_A_ROW + 1):
+            with pytest.raises(Outage, match="full"):
+                store.record(new_nonce(), grant="g", until=soon(), request=new_request())
+        assert store.redeem(new_nonce(), request=new_request()).outcome == "unissued"

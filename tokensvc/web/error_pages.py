@@ -1,0 +1,124 @@
+"""`/docs/errors/CODE`: what each error code means and what to do about it; every problem's `type` leads here.
+
+`make docs` writes all of them as one page to docs/errors.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Blueprint, Response, abort
+
+from .problems import STATUS
+
+PAGES: Final[dict[str, tuple[str, str]]] = {
+    "caller.missing": (
+        "The request carries nothing by which any caller source of the profile could know who asks.",
+        "Send the api key as `Authorization: Bearer tsk_…`, or sign in. A browser must be told to send cookies.",
+    ),
+    "caller.invalid": (
+        "Something was presented, and it is not good: an unknown api key, a forged or old cookie, a wrong private key.",
+        "Check that the whole key was copied, and that its SHA-256 is configured here. Sign in again.",
+    ),
+    "caller.forbidden": (
+        "The caller is known, but this profile does not name its source, or its `may` list lacks the right.",
+        "Use another profile, or change the profile's `callers` or the key's `may`.",
+    ),
+    "origin.forbidden": (
+        "A browser sent the request for a page of an origin that is not listed. Nothing was issued.",
+        "Add the exact origin (scheme, host and port, no path) to `[cors] origins`.",
+    ),
+    "profile.unknown": (
+        "The path names a profile that is not configured.",
+        "Use `/auth` for the profile `default`, or add `[profiles.NAME]`.",
+    ),
+    "version.forbidden": (
+        "The profile issues only the other version.",
+        "GET fetches v1, POST fetches v2; or change the profile's `versions`.",
+    ),
+    "request.malformed": (
+        "The body, the form or the query cannot be read as what it should be; `detail` says where.",
+        "Compare with docs/protocol.md. Repeated fields and duplicate JSON members are refused on purpose.",
+    ),
+    "expire.invalid": (
+        "`expire` cannot be honoured exactly: a duration where a time is meant, milliseconds, the past, or too far.",
+        "For v1 send absolute Unix seconds within the profile's lifetime, for v2 a number of seconds; or leave it out.",
+    ),
+    "token.invalid": (
+        "A client-chosen `token` is empty, longer than 128 characters, or has blanks or characters outside of ASCII.",
+        "Send a UUID, or leave `token` out.",
+    ),
+    "token.exists": (
+        "A credential with this `token`, or with exactly these v2 parameters, was issued already.",
+        "Leave `token` out. For v2 ask again in a few seconds, or vary `fileName`.",
+    ),
+    "key.mismatch": (
+        "`publicKey` is not the key that this service signs with, so the credential could never be accepted.",
+        "Leave `publicKey` out, and upload with the one in the answer.",
+    ),
+    "parameter.forbidden": (
+        "The profile does not let clients choose this parameter; or an upload's form is not what its JWT binds.",
+        "Leave it out, or allow it in the profile. Upload exactly the fields of `uploadPayload`.",
+    ),
+    "parameter.invalid": (
+        "A parameter's name or value cannot be used; `detail` names it.",
+        "Send texts without control characters, in the form that docs/protocol.md gives.",
+    ),
+    "credential.invalid": (
+        "The credential is not genuine, or not in its one spelling. Nothing was spent.",
+        "Send the fields exactly as they were issued, to the endpoint of their version.",
+    ),
+    "credential.expired": (
+        "Its time has passed.",
+        "Fetch a credential just before each upload. Compare the clocks if it was new.",
+    ),
+    "credential.unissued": (
+        "It verifies, but is not on record: minted elsewhere with the same key, or the store was emptied.",
+        'Fetch another. To take credentials of an SDK too, set `unissued = "cross-off"` in a profile.',
+    ),
+    "credential.revoked": ("It was revoked.", "Fetch another."),
+    "credential.stale": (
+        "The nonce store was replaced or failed over since it was issued, so it may have been spent.",
+        "Fetch another. If this happens often, look at the store.",
+    ),
+    "credential.replayed": (
+        "It was used before. Each credential is good for one upload, also if that upload was refused.",
+        "Fetch a credential for each upload, and do not let anything cache the answer of `/auth`.",
+    ),
+    "too_large": ("The body or the file is larger than is accepted.", "Send less, or raise the limit it names."),
+    "store.unavailable": (
+        "The nonce store or the file store did not answer in time, so nothing is promised.",
+        "Try again after `Retry-After` seconds. Operators: `/readyz` and the log say why.",
+    ),
+    "not_found": ("There is nothing at this path.", "Check the path."),
+    "method": ("The path exists, but not with this method.", "The `Allow` header lists those it has."),
+    "internal": ("Something went wrong on our side.", "Look for the `request_id` in the log, and report it."),
+}
+
+
+def error_pages_blueprint() -> Blueprint:
+    """The route."""
+    blueprint = Blueprint("error_pages", __name__)
+
+    @blueprint.get("/docs/errors/<code>")
+    def page(code: str) -> Response:
+        if code not in PAGES:
+            abort(404)
+        return Response(section(code), mimetype="text/plain")
+
+    return blueprint
+
+
+def section(code: str) -> str:
+    """One code's page as Markdown."""
+    status, title = STATUS[code]
+    cause, remedy = PAGES[code]
+    return f"## {code}\n\n{status}: {title}.\n\n{cause}\n\n**What to do:** {remedy}\n"
+
+
+def whole_page() -> str:
+    """All codes as one page."""
+    head = (
+        "# Errors\n\nEvery refusal carries one of these codes: in the answer, in `X-Tokensvc-Code` and in the log.\n\n"
+    )
+    return head + "\n".join(section(code) for code in STATUS)
