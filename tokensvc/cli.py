@@ -24,7 +24,7 @@ _USAGE: Final = 2
 _OUTAGE: Final = 3
 _MAX_PORT: Final = 65_535
 
-_STORE_COMES_WITHIN_SECONDS: Final = 10.0
+_STORE_COMES_WITHIN_SECONDS: Final = 5.0
 _LOOK_AGAIN_SECONDS: Final = 0.05
 _WITHOUT_STORE: Final = (
     "Set REDIS_URL, or run `tokensvc store` beside gunicorn, or use `tokensvc serve`, which runs both."

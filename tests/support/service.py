@@ -217,8 +217,12 @@ class Client:
         if isinstance(self.address, int):
             return socket.create_connection(("127.0.0.1", self.address), timeout=PATIENCE_SECONDS)
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(PATIENCE_SECONDS)
-        connection.connect(str(self.address))
+        try:
+            connection.settimeout(PATIENCE_SECONDS)
+            connection.connect(str(self.address))
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def issue(self) -> Answer:
