@@ -8,7 +8,9 @@ import pytest
 from tokensvc.core import strict_json
 from tokensvc.core.callers import Caller
 from tokensvc.core.errors import Code, Refusal
-from tokensvc.core.policy import AskV1, AskV2, Profile, decide
+from tokensvc.core.policy import AskV1, AskV2, decide
+from tokensvc.core.profiles import Profile
+from tokensvc.core.rules import AllowAny
 from tokensvc.core.window import Window
 
 from .conftest import NOW
@@ -70,7 +72,7 @@ def test_an_unknown_parameter_is_named() -> None:
 def test_a_parameter_that_the_profile_does_not_allow_is_refused_by_name() -> None:
     refusal = refused(PROFILE, AskV2({"folder": "/admin"}))
     assert (refusal.code, refusal.field) == (Code.PARAMETER_FORBIDDEN, "folder")
-    assert decide(replace(PROFILE, allow=frozenset({"folder"})), CALLER, AskV2({"folder": "/a"}), NOW).parameters == {
+    assert decide(replace(PROFILE, allow={"folder": AllowAny()}), CALLER, AskV2({"folder": "/a"}), NOW).parameters == {
         "folder": "/a"
     }
 
@@ -96,7 +98,9 @@ def test_what_costs_money_or_overwrites_is_not_the_clients_to_choose_by_default(
     ],
 )
 def test_values_become_the_text_of_the_form_field(payload: dict[str, Any], texts: dict[str, str]) -> None:
-    profile = replace(PROFILE, allow=frozenset({"fileName", "useUniqueFileName", "tags", "customMetadata"}))
+    profile = replace(
+        PROFILE, allow=dict.fromkeys(("fileName", "useUniqueFileName", "tags", "customMetadata"), AllowAny())
+    )
     assert decide(profile, CALLER, AskV2(payload), NOW).parameters == texts
 
 
