@@ -122,7 +122,9 @@ def test_a_value_that_has_no_such_text_is_refused_by_name(payload: dict[str, Any
 
 
 def test_a_value_of_4096_characters_is_the_longest() -> None:
-    assert decide(PROFILE, CALLER, AskV2({"fileName": "x" * 4096}), NOW)
+    profile = replace(PROFILE, allow={"description": AllowAny()})
+    assert decide(profile, CALLER, AskV2({"description": "x" * 4096}), NOW)
+    assert refused(profile, AskV2({"description": "x" * 4097})).code is Code.PARAMETER_INVALID
 
 
 @pytest.mark.parametrize("expire", ["60", 60.0, True, [60]])

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from . import strict_json
 from .checks import Restrictions
 from .nonces import Version
 from .window import Window
+
+UNRESTRICTED: Final = Restrictions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class GrantNote:
     source: str
     subject: str
     issued_at: int
-    restrictions: Restrictions = Restrictions()
+    restrictions: Restrictions = UNRESTRICTED
 
     def to_text(self) -> str:
         """Compact JSON; what restricts nothing is left out."""
@@ -73,7 +75,7 @@ class Grant:
     window: Window
     token: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
-    restrictions: Restrictions = Restrictions()
+    restrictions: Restrictions = UNRESTRICTED
 
     def to_text(self) -> str:
         """The part that the record keeps: see `GrantNote`."""
@@ -83,7 +85,7 @@ class Grant:
 
 def restrictions_of(text: str) -> Restrictions:
     """What the recorded text of a grant holds an upload to; an empty one (a crossed-off credential) to nothing."""
-    return GrantNote.from_text(text).restrictions if text else Restrictions()
+    return GrantNote.from_text(text).restrictions if text else UNRESTRICTED
 
 
 def _are_texts(values: Any) -> bool:  # noqa: ANN401 - members of a record, whatever they are

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from . import constraints
+from .checks import compile_checks
 from .checks.media_types import MediaRange
 from .errors import Refusal
 from .nonces import Version
 from .params import CLIENT_CHOICES, PARAMETERS, unfit
 from .rules import AllowAny, AllowGlob, AllowList, Rule
-from .templates import compile_template
+from .templates import compile_template, fill
 from .window import MAX_LIFETIME_SECONDS
 
 DEFAULT_LIFETIME_SECONDS: Final = 1800
@@ -49,11 +50,8 @@ class Limits:
     outstanding: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("max_bytes", self.max_bytes),
-            ("per_day", self.per_day),
-            ("outstanding", self.outstanding),
-        ):
+        for name in ("max_bytes", "per_day", "outstanding"):
+            value: int | None = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1")
         for text in self.types:
@@ -89,33 +87,41 @@ class Profile:
         unknown = (self.allow.keys() | self.force.keys() | self.defaults.keys()) - PARAMETERS.keys()
         if unknown:
             raise ValueError(f"not upload parameters: {', '.join(sorted(unknown))}")
-        if self.force.keys() & self.defaults.keys():
-            raise ValueError(
-                f"{min(self.force.keys() & self.defaults.keys())} is forced; its default would never be used"
-            )
+        twice = self.force.keys() & self.defaults.keys()
+        if twice:
+            raise ValueError(f"{min(twice)} is forced, so its default would never be used")
         for name, text in (*self.force.items(), *self.defaults.items()):
             _require_signable(name, text)
         if "folder" in self.allow:
             _require_folder_rule(self.allow["folder"])
+        _require_checks(self.limits, self.force)
 
 
 def _require_signable(name: str, text: str) -> None:
+    """What is the same for everybody must be good for ImageKit; the rest is looked at once it is filled."""
+    reason = unfit(text)
+    if reason:
+        raise ValueError(f"{name} {reason}")
     try:
         fixed = compile_template(text).fixed
-        if unfit(text):
-            raise ValueError(unfit(text))
-        if fixed is not None:
-            constraints.require(name, fixed)
     except ValueError as exc:
         raise ValueError(f"{name}: {exc}") from None
+    try:
+        if fixed is not None:
+            constraints.require(name, fixed)
     except Refusal as refusal:
         raise ValueError(f"{name}: {refusal.detail}") from None
 
 
+def _require_checks(limits: Limits, force: Mapping[str, str]) -> None:
+    """What the profile checks must be an expression; any value of a caller is as good for that as another."""
+    sample = {name: fill(compile_template(text), lambda _: "x") for name, text in force.items()}
+    compile_checks(limits, {name: text for name, text in sample.items() if name in ("folder", "checks")})
+
+
 def _require_folder_rule(rule: Rule) -> None:
     """A folder is compared in its normal form, so a rule for another form would never let anything in."""
-    values = rule.values if isinstance(rule, AllowList) else ()
-    for value in values:
+    for value in rule.values if isinstance(rule, AllowList) else ():
         if not value.startswith("/") or (value.endswith("/") and value != "/") or "//" in value:
             raise ValueError(f"folder: {value!r} is not normal; write it like /a/b")
     if isinstance(rule, AllowGlob) and not rule.pattern.startswith(("/", "*")):
