@@ -50,10 +50,12 @@ class AllowList:
         return f"one of {', '.join(self.values[:_SHOWN])}{more}"
 
     def objection(self, value: str, values: Values) -> str | None:
-        """Why a client may not choose `value`; None if it is in the list."""
-        if any(value == fill(compile_template(each), values) for each in self.values):
+        """Why a client may not choose `value`; None if it is in the list. Places are filled only if need be."""
+        templates = [compile_template(each) for each in self.values]
+        if any(value == each.fixed for each in templates):
             return None
-        return f"is not {self}"
+        found = any(each.fixed is None and value == fill(each, values) for each in templates)
+        return None if found else f"is not {self}"
 
 
 @dataclass(frozen=True, slots=True)
