@@ -7,7 +7,7 @@ import pytest
 
 from tokensvc.core.params import CLIENT_CHOICES, PARAMETERS
 from tokensvc.core.profiles import Limits, Profile, Rate
-from tokensvc.core.rules import AllowAny, Rule, compile_rule
+from tokensvc.core.rules import AllowAny, compile_rule
 
 PROFILE = Profile("default", "default", ("backend",))
 
@@ -27,9 +27,9 @@ def test_a_profile_has_a_lifetime_of_an_hour_at_most(lifetime: int) -> None:
 @pytest.mark.parametrize("table", ["allow", "force", "defaults"])
 @pytest.mark.parametrize("name", ["filename", "file", "token", "expire", "iat", "jti", ""])
 def test_a_profile_is_about_upload_parameters_only(table: str, name: str) -> None:
-    value: Rule | str = AllowAny() if table == "allow" else "x"
+    changed: dict[str, Any] = {table: {name: AllowAny() if table == "allow" else "x"}}
     with pytest.raises(ValueError, match=f"not upload parameters: {name}"):
-        replace(PROFILE, **{table: {name: value}})
+        replace(PROFILE, **changed)
 
 
 @pytest.mark.parametrize("table", ["force", "defaults"])
@@ -51,8 +51,9 @@ def test_a_profile_is_about_upload_parameters_only(table: str, name: str) -> Non
 def test_a_text_that_could_never_be_signed_is_told_when_the_profile_is_made(
     table: str, name: str, text: str, words: str
 ) -> None:
+    changed: dict[str, Any] = {table: {name: text}}
     with pytest.raises(ValueError, match=words):
-        replace(PROFILE, **{table: {name: text}})
+        replace(PROFILE, **changed)
 
 
 def test_a_text_that_depends_on_the_caller_is_looked_at_once_it_is_filled() -> None:
@@ -85,9 +86,10 @@ def test_a_rule_for_folders_is_about_their_normal_form(spec: Any) -> None:
 @pytest.mark.parametrize("name", ["max_bytes", "per_day", "outstanding"])
 def test_a_limit_is_at_least_one(name: str) -> None:
     one: dict[str, Any] = {name: 1}
+    none: dict[str, Any] = {name: 0}
     assert Limits(**one)
     with pytest.raises(ValueError, match=name):
-        Limits(**{name: 0})
+        Limits(**none)
 
 
 @pytest.mark.parametrize(("count", "seconds"), [(0, 60), (60, 0), (-1, 60)])

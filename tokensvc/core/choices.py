@@ -134,5 +134,5 @@ def _with_checks(occasion: Occasion, texts: dict[str, str], forced: Mapping[str,
     joined = compile_checks(limits, forced, clients)
     if ours is None or joined is None:
         return {**texts, **forced}
-    occasion.notes.append(f"checks: {_quoted(ours)}, from the limits and what is forced, and joined to any other")
+    occasion.notes.append(f"checks: {ours}, by the limits and what is forced")
     return {**texts, **forced, "checks": joined}
