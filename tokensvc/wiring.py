@@ -22,7 +22,8 @@ from tokensvc.adapters.inspect import inspect
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
-from tokensvc.core.policy import Profile
+from tokensvc.core.profiles import Profile
+from tokensvc.core.rules import compile_rule
 from tokensvc.ports import CallerSource, FileStore, NonceStore
 from tokensvc.service.accept import Accept
 from tokensvc.service.issue import Issue
@@ -126,7 +127,7 @@ def profiles(settings: config.Settings) -> dict[str, Profile]:
             frozenset(profile.versions),
             profile.lifetime,
             profile.unissued == "cross-off",
-            frozenset(profile.allow),
+            {parameter: compile_rule(spec) for parameter, spec in profile.allow.items()},
         )
         for name, profile in settings.profiles.items()
     }

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
 from tokensvc.core.params import CLIENT_CHOICES
-from tokensvc.core.policy import DEFAULT_LIFETIME_SECONDS
+from tokensvc.core.profiles import DEFAULT_LIFETIME_SECONDS
 from tokensvc.core.window import MAX_LIFETIME_SECONDS
 
 from .spellings import (

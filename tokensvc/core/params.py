@@ -72,6 +72,21 @@ CLIENT_CHOICES: Final = frozenset({"fileName", "tags", "customCoordinates", "res
 MAX_VALUE_CHARACTERS: Final = 4096
 
 
+def elements(name: str, text: str) -> tuple[str, ...]:
+    """The values that a parameter's text holds: one, or those of a list, each bare of blanks and quotes around it.
+
+    Android <= 2.0.1 joins tags as `'a', 'b'`. That is for comparing only; what is signed is the text as it came.
+    """
+    if PARAMETERS[name].kind is not Kind.LIST:
+        return (text,)
+    return tuple(_bare(element.strip(" ")) for element in text.split(",")) if text else ()
+
+
+def _bare(element: str) -> str:
+    is_quoted = len(element) > 1 and element[0] == element[-1] and element[0] in "'\""
+    return element[1:-1] if is_quoted else element
+
+
 def require_text(name: str, text: str) -> str:
     """Return `text` if it may be the value of a form field; controls and half surrogates are refused.
 

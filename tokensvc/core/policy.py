@@ -1,42 +1,24 @@
-"""What a caller may have: profiles, and the decision that turns an ask into a grant.
+"""The decision that turns an ask into a grant.
 
 The server decides. A client's own `expire` or `token` is honoured exactly or refused, never changed silently, and a
-parameter that the profile does not let it choose is refused by name.
+parameter that the profile does not let it choose is refused by name. What the profile forces is set whatever the
+client says; that is no change in silence, for the profile's word was never the client's to give.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
-from . import strict_json, v1
+from . import choices, strict_json, v1
 from .callers import Caller
+from .checks import Restrictions
 from .errors import Code, Refusal
+from .grants import Grant
 from .nonces import Version
-from .params import CLAIMED_BY_US, CLIENT_CHOICES, ENVELOPE, PARAMETERS, as_text
-from .window import MAX_LIFETIME_SECONDS, Window, choose_window, parse_expire, parse_lifetime
-
-DEFAULT_LIFETIME_SECONDS: Final = 1800
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """A named bundle of limits. `callers` names the sources it trusts; an empty one lets nobody in."""
-
-    name: str
-    account: str
-    callers: tuple[str, ...]
-    versions: frozenset[Version] = frozenset({"v1", "v2"})
-    lifetime: int = DEFAULT_LIFETIME_SECONDS
-    cross_off: bool = False
-    allow: frozenset[str] = CLIENT_CHOICES
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.lifetime <= MAX_LIFETIME_SECONDS:
-            raise ValueError(f"lifetime must be from 1 to {MAX_LIFETIME_SECONDS} s")
-        if self.allow - PARAMETERS.keys():
-            raise ValueError(f"not upload parameters: {', '.join(sorted(self.allow - PARAMETERS.keys()))}")
+from .profiles import Profile
+from .window import Window, choose_window, parse_expire, parse_lifetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +39,36 @@ class AskV2:
     public_key: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What was decided this once. `parameters` are the form texts that a v2 credential binds; v1 binds none."""
+def decide(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, *, trace: list[str] | None = None) -> Grant:
+    """Return what `caller` is granted under `profile` at `now` (Unix seconds), or raise a refusal that names the rule.
 
-    version: Version
-    account: str
-    profile: str
-    source: str
-    subject: str
-    window: Window
-    token: str | None = None
-    parameters: Mapping[str, str] = field(default_factory=dict)
-
-    def to_text(self) -> str:
-        """The part that the record keeps: who was granted what by which profile."""
-        return strict_json.dumps(
-            {
-                "profile": self.profile,
-                "source": self.source,
-                "subject": self.subject,
-                "issued_at": self.window.issued_at,
-            }
-        ).decode()
-
-
-def decide(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int) -> Grant:
-    """Return what `caller` is granted under `profile`, or raise a refusal that names the rule."""
+    `trace` is given one line for each rule that was applied, in words; a refusal ends it.
+    """
+    occasion = choices.Occasion(profile, caller, now, [] if trace is None else trace)
+    notes = occasion.notes
     version: Version = "v1" if isinstance(ask, AskV1) else "v2"
+    _require_admitted(profile, caller, version)
+    notes.append(f"caller: {caller.subject!r} of {caller.source} may have {version} of profile {profile.name}")
+    window = _window_v1(profile, ask, now) if isinstance(ask, AskV1) else _window_v2(profile, ask, now)
+    by_whom = f"by profile {profile.name}" if ask.expire is None else f"as asked; at most {profile.lifetime} s"
+    notes.append(f"lifetime: {window.lifetime} s, {by_whom}")
+    forced = choices.filled(occasion, profile.force)
+    token: str | None = None
+    parameters: Mapping[str, str] = {}
+    if isinstance(ask, AskV1):
+        token = ask.token
+        if token is not None:
+            v1.require_token(token)
+        notes += [f"{name}: forced to {text!r}, at the own upload endpoint only" for name, text in forced.items()]
+    else:
+        parameters = choices.choose(occasion, ask.payload, forced)
+    restrictions = Restrictions(profile.limits.max_bytes, profile.limits.types, forced)
+    return Grant(
+        version, profile.account, profile.name, caller.source, caller.subject, window, token, parameters, restrictions
+    )
+
+
+def _require_admitted(profile: Profile, caller: Caller, version: Version) -> None:
     if caller.source not in profile.callers:
         raise Refusal(
             Code.CALLER_FORBIDDEN,
@@ -99,15 +83,6 @@ def decide(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int) -> Gr
             f"Profile {profile.name} does not issue {version} credentials.",
             f"Ask for {' or '.join(sorted(profile.versions))}: GET fetches v1, POST v2.",
         )
-    token: str | None = None
-    parameters: Mapping[str, str] = {}
-    if isinstance(ask, AskV1):
-        token, window = ask.token, _window_v1(profile, ask, now)
-        if token is not None:
-            v1.require_token(token)
-    else:
-        window, parameters = _window_v2(profile, ask, now), _parameters(profile, ask.payload)
-    return Grant(version, profile.account, profile.name, caller.source, caller.subject, window, token, parameters)
 
 
 def _window_v1(profile: Profile, ask: AskV1, now: int) -> Window:
@@ -126,31 +101,3 @@ def _window_v2(profile: Profile, ask: AskV2, now: int) -> Window:
             field="expire",
         )
     return choose_window(now, lifetime=parse_lifetime(ask.expire, at_most=profile.lifetime))
-
-
-def _parameters(profile: Profile, payload: Mapping[str, Any]) -> Mapping[str, str]:
-    parameters = {}
-    for name, value in payload.items():
-        if name in CLAIMED_BY_US | ENVELOPE:
-            raise Refusal(
-                Code.PARAMETER_INVALID,
-                f"uploadPayload holds {name}, which is not a parameter of the upload.",
-                f"Leave {name} out of uploadPayload.",
-                field=name,
-            )
-        if name not in PARAMETERS:
-            raise Refusal(
-                Code.PARAMETER_INVALID,
-                f"{name[:64]!r} is not an upload parameter.",
-                "Leave it out; names are case-sensitive.",
-                field="uploadPayload",
-            )
-        if name not in profile.allow:
-            raise Refusal(
-                Code.PARAMETER_FORBIDDEN,
-                f"Profile {profile.name} does not let clients choose {name}.",
-                f"Leave {name} out, or allow it in the profile.",
-                field=name,
-            )
-        parameters[name] = as_text(name, value)
-    return parameters

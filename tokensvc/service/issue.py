@@ -11,9 +11,11 @@ from typing import Final
 from tokensvc.core import policy, v1, v2
 from tokensvc.core.callers import Caller, Presented
 from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.grants import Grant
 from tokensvc.core.keys import KeyRing
 from tokensvc.core.nonces import nonce_id
-from tokensvc.core.policy import AskV1, AskV2, Grant, Profile
+from tokensvc.core.policy import AskV1, AskV2
+from tokensvc.core.profiles import Profile
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore
 
 MOST_STEPS_BACK: Final = 30

@@ -1,0 +1,156 @@
+"""From a profile's limits and forced parameters to the `checks` that ImageKit enforces for us.
+
+A client's own expression is read and written anew before it is joined to ours, never pasted: a stray quote or
+parenthesis that ImageKit's reader takes differently would let it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+from tokensvc.core.errors import Code, Refusal
+
+from .fields import FLAG_DEFAULTS, Operator
+from .language import Comparison, Expression, Junction, Scalar, parse, write
+from .media_types import MediaRange
+from .tokens import ChecksSyntax
+
+_REMEDY: Final = 'Write it like "file.size" <= 1000000 AND ("request.tags" IN ["a", "b"] OR "file.mime" : "image/").'
+
+
+class Limits(Protocol):
+    """What a profile limits about the file. `types` holds MIME types (`image/png`) and ranges (`image/*`, `*/*`)."""
+
+    @property
+    def max_bytes(self) -> int | None:
+        """The most bytes that a file may have, or None."""
+
+    @property
+    def types(self) -> Sequence[str]:
+        """The MIME types that a file may have; none means any."""
+
+
+def compile_checks(limits: Limits, forced: Mapping[str, str], client: str | None = None) -> str | None:
+    """Return the expression that holds an upload to `limits`, to `forced` and to `client`; None if nothing is to check.
+
+    `forced` are the form texts that the profile forces. Of these the folder, the flags and `checks` itself count; a
+    v2 credential binds the others as they are. Raises `ValueError` for a profile that cannot be written as checks,
+    and a `Refusal` (field `checks`) for a client's expression.
+    """
+    ours = [*_of_limits(limits), *_of_forced(forced)]
+    if "checks" in forced:
+        ours.append(_read_ours(forced["checks"]))
+    parts = [_join(ours)] if ours else []
+    if parts:
+        _read_ours(write(parts[0]))  # whatever else is wrong with ours is the profile's fault, not the client's
+    if client:
+        parts.append(_read_client(client))
+    if not parts:
+        return None
+    text = write(_join(parts))
+    try:
+        parse(text)
+    except ChecksSyntax as fault:
+        raise Refusal(
+            Code.PARAMETER_INVALID,
+            f"checks cannot be joined to those of the profile: together, {fault.reason}.",
+            "Send a shorter expression with fewer parentheses.",
+            field="checks",
+        ) from None
+    return text
+
+
+def require_syntax(text: str) -> Expression:
+    """Read a client's expression, or refuse it with the place and the reason in words."""
+    try:
+        return parse(text)
+    except ChecksSyntax as fault:
+        raise unreadable(fault) from None
+
+
+def unreadable(fault: ChecksSyntax) -> Refusal:
+    """The refusal of an expression that is not one."""
+    detail = f"checks cannot be read at character {fault.position}: {fault.reason}."
+    return Refusal(Code.PARAMETER_INVALID, detail, _REMEDY, field="checks")
+
+
+def _join(parts: Sequence[Expression]) -> Expression:
+    return parts[0] if len(parts) == 1 else Junction("AND", tuple(parts))
+
+
+def _of_limits(limits: Limits) -> list[Expression]:
+    parts: list[Expression] = []
+    if limits.max_bytes is not None:
+        if limits.max_bytes < 0:
+            raise ValueError("max_bytes is negative")
+        parts.append(Comparison("file.size", Operator.AT_MOST, limits.max_bytes))
+    ranges = [MediaRange.parse(text) for text in limits.types]
+    if ranges and not any(each.is_everything for each in ranges):
+        exact = tuple(dict.fromkeys(each.text for each in ranges if each.is_exact))
+        prefixes = dict.fromkeys(each.prefix for each in ranges if not each.is_exact)
+        choices: list[Expression] = [Comparison("file.mime", Operator.STARTS_WITH, prefix) for prefix in prefixes]
+        if exact:
+            choices.append(_one_of("file.mime", exact))
+        parts.append(choices[0] if len(choices) == 1 else Junction("OR", tuple(choices)))
+    return parts
+
+
+def _of_forced(forced: Mapping[str, str]) -> list[Expression]:
+    parts: list[Expression] = []
+    if "folder" in forced:
+        parts.append(_one_of("request.folder", _spellings(forced["folder"])))
+    for name in (name for name in FLAG_DEFAULTS if name in forced):
+        if forced[name] not in ("true", "false"):
+            raise ValueError(f"forced {name} is neither true nor false")
+        parts.append(Comparison(f"request.{name}", Operator.EQUALS, forced[name] == "true"))
+    return parts
+
+
+def _spellings(folder: str) -> tuple[str, ...]:
+    """A folder with and without its first slash: which of the two ImageKit compares with is not published.
+
+    Its examples leave the slash out. A wrong guess would refuse every upload of the profile; naming both lets no
+    other folder in.
+    """
+    if set(folder) & set("\"'\\"):
+        raise ValueError("a forced folder cannot hold quotes or backslashes")
+    bare = folder.strip("/")
+    return tuple(dict.fromkeys((folder, f"/{bare}", bare) if bare else ("/", "")))
+
+
+def _one_of(field: str, values: tuple[str, ...]) -> Comparison:
+    if len(values) == 1:
+        return Comparison(field, Operator.EQUALS, values[0])
+    return Comparison(field, Operator.IN, values)
+
+
+def _read_ours(text: str) -> Expression:
+    try:
+        expression = parse(text)
+    except ChecksSyntax as fault:
+        raise ValueError(f"the profile's checks cannot be read {fault}") from None
+    if any(_has_quote(each) for each in _comparisons(expression)):
+        raise ValueError("the profile's checks hold a quote inside of a text")
+    return expression
+
+
+def _read_client(text: str) -> Expression:
+    expression = require_syntax(text)
+    for each in _comparisons(expression):
+        if _has_quote(each):
+            reason = "a text holds a quote, and how ImageKit reads one there is not published"
+            raise unreadable(ChecksSyntax(each.position, reason))
+    return expression
+
+
+def _comparisons(expression: Expression) -> list[Comparison]:
+    if isinstance(expression, Comparison):
+        return [expression]
+    return [each for part in expression.parts for each in _comparisons(part)]
+
+
+def _has_quote(comparison: Comparison) -> bool:
+    value = comparison.value
+    values: tuple[Scalar, ...] = value if isinstance(value, tuple) else (value,)
+    return any(quote in text for text in (comparison.field, *values) if isinstance(text, str) for quote in "\"'")

@@ -1,0 +1,138 @@
+"""Which form texts a v2 credential binds: what is forced, what the client may choose, and the defaults for the rest.
+
+A choice is held against its rule as ImageKit reads it (a folder in its normal form, each tag by itself), and signed as
+it came. A folder that nobody names is the root of the media library, so a rule for folders has a say then too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from . import constraints, upload
+from .callers import Caller
+from .checks import compile_checks
+from .errors import Code, Refusal
+from .params import CLAIMED_BY_US, ENVELOPE, PARAMETERS, as_text, elements, require_text
+from .profiles import Profile
+from .templates import compile_template, fill, values_for
+
+_QUOTED: Final = 64
+"""Characters of a client's text that an answer repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """One ask: under which profile, by whom, when (Unix seconds). `notes` has a line for each rule applied so far."""
+
+    profile: Profile
+    caller: Caller
+    now: int
+    notes: list[str] = field(default_factory=list)
+
+
+def filled(occasion: Occasion, templates: Mapping[str, str]) -> dict[str, str]:
+    """The texts of a profile's `force` or `defaults` this once, each good for ImageKit, or a refusal."""
+    texts = {}
+    for name, text in templates.items():
+        values = values_for(occasion.caller, occasion.now, name)
+        texts[name] = require_text(name, fill(compile_template(text), values))
+        constraints.require(name, texts[name])
+    return texts
+
+
+def choose(occasion: Occasion, payload: Mapping[str, Any], forced: Mapping[str, str]) -> dict[str, str]:
+    """Return the texts to sign, or refuse a choice by name with the rule that refused it. `forced` is filled."""
+    profile, notes = occasion.profile, occasion.notes
+    spare = {name: text for name, text in profile.defaults.items() if name not in forced}
+    defaults = filled(occasion, spare)
+    chosen = {}
+    for name, value in payload.items():
+        _require_parameter(name)
+        if name not in profile.allow.keys() | defaults.keys() | forced.keys():
+            raise _not_to_choose(profile, name)
+        text = as_text(name, value)
+        if name in forced and not (name == "checks" and name in profile.allow):
+            if text != forced[name]:
+                notes.append(f"{name}: {_quoted(text)} of the client is set aside")
+            continue
+        constraints.require(name, text)
+        _require_allowed(occasion, name, text, defaults.get(name))
+        chosen[name] = text
+    left = {name: text for name, text in defaults.items() if name not in chosen}
+    if "folder" in profile.allow and "folder" not in chosen.keys() | left.keys() | forced.keys():
+        _require_root(occasion)
+    notes += [f"{name}: set to {text!r} by default of profile {profile.name}" for name, text in left.items()]
+    notes += [f"{name}: forced to {text!r} by profile {profile.name}" for name, text in forced.items()]
+    return _with_checks(occasion, {**chosen, **left}, forced)
+
+
+def _require_parameter(name: str) -> None:
+    if name in CLAIMED_BY_US | ENVELOPE:
+        raise Refusal(
+            Code.PARAMETER_INVALID,
+            f"uploadPayload holds {name}, which is not a parameter of the upload.",
+            f"Leave {name} out of uploadPayload.",
+            field=name,
+        )
+    if name not in PARAMETERS:
+        raise Refusal(
+            Code.PARAMETER_INVALID,
+            f"{name[:64]!r} is not an upload parameter.",
+            "Leave it out; names are case-sensitive.",
+            field="uploadPayload",
+        )
+
+
+def _not_to_choose(profile: Profile, name: str) -> Refusal:
+    return Refusal(
+        Code.PARAMETER_FORBIDDEN,
+        f"Profile {profile.name} does not let clients choose {name}.",
+        f"Leave {name} out, or allow it in the profile.",
+        field=name,
+    )
+
+
+def _require_allowed(occasion: Occasion, name: str, text: str, default: str | None) -> None:
+    """Pass what the profile's rule admits, and what the profile would have set itself."""
+    rule = occasion.profile.allow.get(name)
+    if text == default:
+        occasion.notes.append(f"{name}: {_quoted(text)} is the default of profile {occasion.profile.name}")
+        return
+    if rule is None:
+        objection = f"is not {default!r}, which profile {occasion.profile.name} sets"
+        raise _forbidden(name, text, objection, f"Leave {name} out, or allow it in the profile.")
+    for element in (upload.safe_folder(text),) if name == "folder" else elements(name, text):
+        objected = rule.objection(element, values_for(occasion.caller, occasion.now, name))
+        if objected:
+            raise _forbidden(name, element, objected, f"Choose {name} as profile {occasion.profile.name} allows it.")
+    occasion.notes.append(f"{name}: {_quoted(text)} is allowed, as {rule} is by profile {occasion.profile.name}")
+
+
+def _require_root(occasion: Occasion) -> None:
+    """A client that may choose only some folders may upload to the root only if that is one of them."""
+    rule = occasion.profile.allow["folder"]
+    objected = rule.objection("/", values_for(occasion.caller, occasion.now, "folder"))
+    if objected:
+        objection = f"is where an upload without folder goes, and it {objected}"
+        raise _forbidden("folder", "/", objection, f"Send a folder that profile {occasion.profile.name} allows.")
+
+
+def _forbidden(name: str, text: str, objection: str, remedy: str) -> Refusal:
+    return Refusal(Code.PARAMETER_FORBIDDEN, f"{name}: {_quoted(text)} {objection}.", remedy, field=name)
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…")
+
+
+def _with_checks(occasion: Occasion, texts: dict[str, str], forced: Mapping[str, str]) -> dict[str, str]:
+    """Add what is forced, and join the profile's limits to `checks`; a client's own is verbatim if there are none."""
+    limits, clients = occasion.profile.limits, texts.get("checks")
+    ours = compile_checks(limits, forced)
+    joined = compile_checks(limits, forced, clients)
+    if ours is None or joined is None:
+        return {**texts, **forced}
+    occasion.notes.append(f"checks: {ours}, by the limits and what is forced")
+    return {**texts, **forced, "checks": joined}

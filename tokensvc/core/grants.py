@@ -1,0 +1,92 @@
+"""What was decided once, and the note of it that the nonce's record keeps until the credential is spent.
+
+A v1 credential binds nothing about the file, so at the own upload endpoint the note is all that holds it to its
+profile. A credential that was minted elsewhere and is crossed off has no note, and nothing restricts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from . import strict_json
+from .checks import Restrictions
+from .nonces import Version
+from .window import Window
+
+UNRESTRICTED: Final = Restrictions()
+
+
+@dataclass(frozen=True, slots=True)
+class GrantNote:
+    """Who was granted what by which profile. `issued_at` is Unix seconds."""
+
+    profile: str
+    source: str
+    subject: str
+    issued_at: int
+    restrictions: Restrictions = UNRESTRICTED
+
+    def to_text(self) -> str:
+        """Compact JSON; what restricts nothing is left out."""
+        limits = self.restrictions
+        members: dict[str, Any] = {
+            "profile": self.profile,
+            "source": self.source,
+            "subject": self.subject,
+            "issued_at": self.issued_at,
+        }
+        if limits.forced:
+            members["forced"] = dict(limits.forced)
+        if limits.max_bytes is not None:
+            members["max_bytes"] = limits.max_bytes
+        if limits.types:
+            members["types"] = list(limits.types)
+        return strict_json.dumps(members).decode()
+
+    @classmethod
+    def from_text(cls, text: str) -> GrantNote:
+        """The inverse of `to_text`; a text that is no note is a `ValueError`, never a note that restricts nothing."""
+        members = strict_json.loads_object(text.encode())
+        forced, types = members.pop("forced", {}), members.pop("types", [])
+        max_bytes = members.pop("max_bytes", None)
+        if (
+            members.keys() != {"profile", "source", "subject", "issued_at"}
+            or type(members["issued_at"]) is not int
+            or not _are_texts(members[name] for name in ("profile", "source", "subject"))
+            or not (isinstance(forced, dict) and _are_texts(forced.values()))
+            or not (isinstance(types, list) and _are_texts(types))
+            or (max_bytes is not None and type(max_bytes) is not int)
+        ):
+            raise ValueError("the recorded grant is not one")
+        return cls(**members, restrictions=Restrictions(max_bytes, tuple(types), forced))
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What was decided this once. `parameters` are the form texts that a v2 credential binds; v1 binds none."""
+
+    version: Version
+    account: str
+    profile: str
+    source: str
+    subject: str
+    window: Window
+    token: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    restrictions: Restrictions = UNRESTRICTED
+
+    def to_text(self) -> str:
+        """The part that the record keeps: see `GrantNote`."""
+        note = GrantNote(self.profile, self.source, self.subject, self.window.issued_at, self.restrictions)
+        return note.to_text()
+
+
+def restrictions_of(text: str) -> Restrictions:
+    """What the recorded text of a grant holds an upload to; an empty one (a crossed-off credential) to nothing."""
+    return GrantNote.from_text(text).restrictions if text else UNRESTRICTED
+
+
+def _are_texts(values: Any) -> bool:  # noqa: ANN401 - members of a record, whatever they are
+    return all(isinstance(value, str) for value in values)
