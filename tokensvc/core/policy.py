@@ -15,6 +15,7 @@ from .callers import Caller
 from .errors import Code, Refusal
 from .nonces import Version
 from .params import CLAIMED_BY_US, CLIENT_CHOICES, ENVELOPE, PARAMETERS, as_text
+from .profiles import Limits
 from .window import MAX_LIFETIME_SECONDS, Window, choose_window, parse_expire, parse_lifetime
 
 DEFAULT_LIFETIME_SECONDS: Final = 1800
@@ -31,6 +32,7 @@ class Profile:
     lifetime: int = DEFAULT_LIFETIME_SECONDS
     cross_off: bool = False
     allow: frozenset[str] = CLIENT_CHOICES
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if not 1 <= self.lifetime <= MAX_LIFETIME_SECONDS:
