@@ -20,7 +20,7 @@ LimitName = Literal["rate", "per_day", "outstanding"]
 
 MOST_COUNTED: Final = 10_000
 """The highest `rate` count and `outstanding`. The store keeps one entry for each of them: at most 150 bytes each, so
-3 MB for a subject that is at both of these bounds, and 4 KB for one at 60 a minute and 50 outstanding."""
+3 MB for a subject that is at both of these bounds, and 6 KB for one at 60 a minute and 50 outstanding."""
 
 MOST_PER_DAY: Final = 1_000_000_000
 LONGEST_WINDOW_SECONDS: Final = 86_400

@@ -54,8 +54,8 @@ local function counter(rate, window, per_day, outstanding)
       redis.call('EXPIREAT', outstanding_key, redis.call('ZRANGE', outstanding_key, -1, -1, 'WITHSCORES')[2])
     end
     if rate then
-      -- Not by the nonce: a client may choose one again, once its record has ended, and would count once.
-      redis.call('ZADD', rate_key, string.format('%.0f', now), ARGV[1])
+      -- Not by the nonce alone: a client may choose one again, once its record has ended, and that counts again.
+      redis.call('ZADD', rate_key, string.format('%.0f', now), nonce .. ARGV[1])
       redis.call('EXPIRE', rate_key, window)
     end
     return many_left
