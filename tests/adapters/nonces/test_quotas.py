@@ -105,13 +105,18 @@ def test_the_window_slides(store: RedisNonces) -> None:
 
 
 def test_a_rate_that_was_lowered_counts_what_was_recorded_before(store: RedisNonces) -> None:
-    """And says when enough of it will have left the window, not when the first has."""
     subject = new_request()
-    for _ in range(3):
-        assert record(store, Quota(subject, Rate(3, 2))).recorded
-        time.sleep(0.05)
-    assert record(store, Quota(subject, Rate(1, 2))).retry_after == 2
-    wait_until(lambda: record(store, Quota(subject, Rate(1, 2))).recorded, "the window to pass")
+    assert all(record(store, Quota(subject, Rate(3, 1))).recorded for _ in range(3))
+    assert record(store, Quota(subject, Rate(1, 1))).limit == "rate"
+    wait_until(lambda: record(store, Quota(subject, Rate(1, 1))).recorded, "the window to pass")
+
+
+def test_the_wait_is_until_enough_have_ended_and_not_only_the_first(client: redis.Redis, store: RedisNonces) -> None:
+    subject, now = new_request(), int(client.time()[0])
+    for ends in (300, 100, 200):
+        assert record(store, Quota(subject, outstanding=3), until=now + ends).recorded
+    waits = {limit: record(store, Quota(subject, outstanding=limit)).retry_after for limit in (3, 2, 1)}
+    assert {limit: round(wait, -2) for limit, wait in waits.items()} == {3: 100, 2: 200, 1: 300}
 
 
 def test_a_day_begins_at_midnight_utc(client: redis.Redis, store: RedisNonces) -> None:
@@ -202,6 +207,7 @@ def test_a_nonce_that_is_recorded_again_after_its_end_counts_again(client: redis
     assert record(store, quota, nonce=nonce, until=until).remaining == 1
     wait_until(lambda: not client.exists(f"ik{{00}}:n:{nonce}"), "the record to end")
     assert record(store, quota, nonce=nonce).remaining == 0
+    assert record(store, quota).limit == "rate"
 
 
 def test_what_the_clocks_forbid_counts_nothing(store: RedisNonces) -> None:
