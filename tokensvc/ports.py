@@ -12,6 +12,7 @@ from typing import BinaryIO, Protocol
 
 from .core.callers import Caller, Presented
 from .core.nonces import NonceId
+from .core.quotas import LimitName, Quota
 from .core.upload import Kind, StoredFile
 
 Clock = Callable[[], int]
@@ -41,6 +42,33 @@ class Redemption:
     result: str = ""
 
 
+class RecordOutcome(StrEnum):
+    """What a try to record came to. Only RECORDED is a yes; nothing was recorded or counted by any other."""
+
+    RECORDED = "recorded"
+    EXISTS = "exists"
+    RATE_LIMITED = "rate_limited"
+    QUOTA_EXCEEDED = "quota_exceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """`limit` is the one that refused, and `retry_after` the seconds (at least 1) after which it would not.
+
+    `remaining` is how many more the subject may have at once: None without a quota, and where a call is repeated.
+    """
+
+    outcome: RecordOutcome
+    limit: LimitName | None = None
+    retry_after: int = 0
+    remaining: int | None = None
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the nonce is on record, for this request."""
+        return self.outcome is RecordOutcome.RECORDED
+
+
 class NonceStore(Protocol):
     """Remembers each nonce from issue until past its expiry, and lets it be spent once.
 
@@ -48,8 +76,11 @@ class NonceStore(Protocol):
     answered as the first time, so that a lost reply can be asked for again. `until` is Unix seconds.
     """
 
-    def record(self, nonce: NonceId, *, grant: str, until: int, request: str) -> bool:
-        """Note the nonce as issued; False if it is known already (to another request)."""
+    def record(self, nonce: NonceId, *, grant: str, until: int, request: str, quota: Quota | None = None) -> Recording:
+        """Note the nonce as issued and count it against the quota, both or neither.
+
+        It EXISTS if it is known already to another request. What is repeated is counted once.
+        """
 
     def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
         """Spend the nonce atomically. With `cross_off_until` an unknown one is noted as spent and is a yes, once."""
@@ -110,6 +141,23 @@ class CallerSource(Protocol):
 
     def identify(self, presented: Presented) -> Caller | None:
         """The caller, None if this source's evidence is absent, or a Refusal if it is there and not good."""
+
+
+class Throttle(Protocol):
+    """Slows down an address that fails often, and callers without a name. A courtesy: what cannot be asked is a yes.
+
+    `address` is that of the client, as in `Presented.peer`. What stands for many clients (the loopback, a unix socket)
+    is never refused.
+    """
+
+    def check(self, address: str) -> None:
+        """Raise a refusal (RATE_LIMITED) if too many requests from there have failed lately."""
+
+    def failed(self, address: str) -> None:
+        """Count a request that came with forged or unknown evidence. Raises nothing."""
+
+    def anonymous(self, address: str) -> None:
+        """Count a request of a caller without a name, or raise a refusal (RATE_LIMITED) if there were too many."""
 
 
 class Audit(Protocol):

@@ -33,7 +33,7 @@ def store(request: pytest.FixtureRequest, valkey: Valkey) -> Iterator[NonceStore
 
 def test_what_was_recorded_is_redeemed_once_with_its_grant(store: NonceStore) -> None:
     nonce = new_nonce()
-    assert store.record(nonce, grant='{"folder":"/ä:b"}', until=soon(), request=new_request()) is True
+    assert store.record(nonce, grant='{"folder":"/ä:b"}', until=soon(), request=new_request()).recorded is True
     assert store.redeem(nonce, request=new_request()) == Redemption(Outcome.SPENT, grant='{"folder":"/ä:b"}')
     assert store.redeem(nonce, request=new_request()) == Redemption(Outcome.REPLAYED)
 
@@ -44,42 +44,42 @@ def test_what_was_not_recorded_is_refused(store: NonceStore) -> None:
 
 def test_an_empty_grant_is_a_grant(store: NonceStore) -> None:
     nonce = new_nonce()
-    assert store.record(nonce, grant="", until=soon(), request=new_request()) is True
+    assert store.record(nonce, grant="", until=soon(), request=new_request()).recorded is True
     assert store.redeem(nonce, request=new_request()) == Redemption(Outcome.SPENT, grant="")
 
 
 def test_a_grant_may_hold_any_text(store: NonceStore) -> None:
     nonce, grant = new_nonce(), "C:x:y:z\r\n\0*1\r\n$8\r\nFLUSHALL\r\n\U0001f600"
-    assert store.record(nonce, grant=grant, until=soon(), request=new_request()) is True
+    assert store.record(nonce, grant=grant, until=soon(), request=new_request()).recorded is True
     assert store.redeem(nonce, request=new_request()).grant == grant
 
 
 def test_one_nonce_is_recorded_once(store: NonceStore) -> None:
     """The second request is told so, and the first one's grant stays."""
     nonce = new_nonce()
-    assert store.record(nonce, grant="first", until=soon(), request=new_request()) is True
-    assert store.record(nonce, grant="second", until=soon(), request=new_request()) is False
+    assert store.record(nonce, grant="first", until=soon(), request=new_request()).recorded is True
+    assert store.record(nonce, grant="second", until=soon(), request=new_request()).recorded is False
     assert store.redeem(nonce, request=new_request()).grant == "first"
 
 
 def test_to_record_again_with_the_same_request_is_to_have_recorded(store: NonceStore) -> None:
     nonce, request = new_nonce(), new_request()
-    assert [store.record(nonce, grant="g", until=soon(), request=request) for _ in range(3)] == [True] * 3
+    assert [store.record(nonce, grant="g", until=soon(), request=request).recorded for _ in range(3)] == [True] * 3
 
 
 @pytest.mark.parametrize("ending", ["spent", "finished", "revoked"])
 def test_record_leads_nothing_back_to_issued(store: NonceStore, ending: str) -> None:
     """Not even with the request that recorded it, or with the one that spent it."""
     nonce, recorder, redeemer = new_nonce(), new_request(), new_request()
-    assert store.record(nonce, grant="g", until=soon(), request=recorder)
+    assert store.record(nonce, grant="g", until=soon(), request=recorder).recorded
     if ending == "revoked":
         assert store.revoke(nonce, actor="ops") is Outcome.REVOKED
     else:
         assert store.redeem(nonce, request=redeemer).outcome is Outcome.SPENT
     if ending == "finished":
         store.finish(nonce, request=redeemer, result="file")
-    assert not store.record(nonce, grant="g", until=soon(), request=recorder)
-    assert not store.record(nonce, grant="g", until=soon(), request=redeemer)
+    assert not store.record(nonce, grant="g", until=soon(), request=recorder).recorded
+    assert not store.record(nonce, grant="g", until=soon(), request=redeemer).recorded
     refused = Outcome.REVOKED if ending == "revoked" else Outcome.REPLAYED
     assert store.redeem(nonce, request=new_request()) == Redemption(refused)
 
@@ -145,7 +145,7 @@ def test_what_is_spent_cannot_be_revoked(store: NonceStore) -> None:
 def test_to_revoke_what_is_not_there_says_so(store: NonceStore) -> None:
     nonce = new_nonce()
     assert store.revoke(nonce, actor="ops") is Outcome.UNISSUED
-    assert store.record(nonce, grant="g", until=soon(), request=new_request()) is True
+    assert store.record(nonce, grant="g", until=soon(), request=new_request()).recorded is True
 
 
 def test_an_unknown_nonce_is_crossed_off_once(store: NonceStore) -> None:

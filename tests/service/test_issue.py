@@ -24,7 +24,7 @@ from tokensvc.core.keys import KeyPair, KeyRing, Secret
 from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.window import LEEWAY_SECONDS, MARGIN_SECONDS
-from tokensvc.ports import Outcome
+from tokensvc.ports import Outcome, Recording
 from tokensvc.service.issue import MOST_STEPS_BACK, Issue, new_request
 
 from .conftest import Notes, bearer
@@ -201,9 +201,9 @@ class Order:
         self.asked: list[str] = []
         self._nonces = service.nonces
 
-    def record(self, nonce: NonceId, *, grant: str, until: int, request: str) -> bool:
+    def record(self, nonce: NonceId, **how: Any) -> Recording:
         self.asked.append("record")
-        return self._nonces.record(nonce, grant=grant, until=until, request=request)
+        return self._nonces.record(nonce, **how)
 
     def note(self, event: str, _facts: object) -> None:
         self.asked.append(event)

@@ -32,7 +32,7 @@ class Service:
         """A new nonce, recorded."""
         nonce = nonce_id("default", "v1", f"{secrets.token_hex(8)} {next(_numbers)}".encode())
         kept_until = int(time.time()) + LIFETIME_SECONDS
-        assert self.nonces.record(nonce, grant="g", until=kept_until, request=secrets.token_urlsafe(16))
+        assert self.nonces.record(nonce, grant="g", until=kept_until, request=secrets.token_urlsafe(16)).recorded
         return nonce
 
     def redeem(self, nonce: NonceId) -> Outcome:

@@ -6,6 +6,7 @@ decided. Neither knows about HTTP: `web.problems` is the one table from code to 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -31,21 +32,44 @@ class Code(StrEnum):
     CREDENTIAL_REVOKED = "credential.revoked"
     CREDENTIAL_STALE = "credential.stale"
     CREDENTIAL_REPLAYED = "credential.replayed"
+    RATE_LIMITED = "rate.limited"
+    QUOTA_EXCEEDED = "quota.exceeded"
     TOO_LARGE = "too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """The limit that said no: `count` in `seconds`, or at one time if that is None."""
+
+    name: str
+    count: int
+    seconds: int | None
 
 
 class Refusal(Exception):  # noqa: N818 - the field's word for a decided "no"; an error is something else
     """We said no. `detail` says why in words and names the field; `remedy` says what to do about it.
 
-    Neither text may quote a secret or a credential.
+    Neither text may quote a secret or a credential. Where waiting helps, `retry_after` is the number of seconds, at
+    least 1, and `allowance` the limit that was reached.
     """
 
-    def __init__(self, code: Code, detail: str, remedy: str = "", *, field: str | None = None) -> None:
+    def __init__(
+        self,
+        code: Code,
+        detail: str,
+        remedy: str = "",
+        *,
+        field: str | None = None,
+        retry_after: int | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
         self.remedy = remedy
         self.field = field
+        self.retry_after = retry_after
+        self.allowance = allowance
 
 
 class Outage(Exception):  # noqa: N818 - as above

@@ -16,7 +16,18 @@ from tokensvc.core.keys import AcceptedKeys, KeyPair
 from tokensvc.core.nonces import NonceId, Version, nonce_id
 from tokensvc.core.params import ENVELOPE, PARAMETERS
 from tokensvc.core.upload import StoredFile
-from tokensvc.ports import Audit, Chance, Clock, FileStore, Incoming, Inspector, NameTaken, NonceStore, Outcome
+from tokensvc.ports import (
+    Audit,
+    Chance,
+    Clock,
+    FileStore,
+    Incoming,
+    Inspector,
+    NameTaken,
+    NonceStore,
+    Outcome,
+    Throttle,
+)
 
 from .issue import new_request
 
@@ -27,6 +38,8 @@ _EVIDENCE: Final[Mapping[Version, tuple[str, ...]]] = {
     "v2": ("token",),
 }
 """Fields of which one at least is there when an upload comes with a credential, good or not."""
+
+_FORGERIES: Final = frozenset({Code.CREDENTIAL_INVALID, Code.CALLER_INVALID})
 
 _REFUSALS: Final = {
     Outcome.REPLAYED: (Code.CREDENTIAL_REPLAYED, "The credential has been used before."),
@@ -41,12 +54,16 @@ _REFUSALS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A complete upload request. `private_key` is the user name of Basic auth; `file` is received whole, not sealed."""
+    """A complete upload request. `private_key` is the user name of Basic auth; `file` is received whole, not sealed.
+
+    `peer` is as in `Presented`.
+    """
 
     version: Version
     fields: Mapping[str, str]
     file: Incoming | None
     private_key: str | None = None
+    peer: str = "unix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +80,8 @@ class _Authority:
 class Accept:
     """The use case with all that it needs from outside.
 
-    `cross_off` names the accounts that also take, once, a credential minted elsewhere with their key.
+    `cross_off` names the accounts that also take, once, a credential minted elsewhere with their key. Without a
+    `throttle` nobody is slowed down.
     """
 
     keys: AcceptedKeys
@@ -74,6 +92,7 @@ class Accept:
     clock: Clock
     chance: Chance
     audit: Audit
+    throttle: Throttle | None = None
 
     def __call__(self, offer: Offer) -> StoredFile:
         """Keep the file and return it, or raise a refusal or an outage; then nothing of it is kept.
@@ -81,7 +100,7 @@ class Accept:
         The credential is spent as soon as it is known to be genuine, as ImageKit does: a form that is refused after
         that has used it up. An outage of the nonce store spends nothing.
         """
-        authority = self._verify(offer)
+        authority = self._verify_slowly(offer)
         file = offer.file
         request = new_request(self.chance)
         if authority.nonce is not None:
@@ -110,6 +129,17 @@ class Accept:
             },
         )
         return stored
+
+    def _verify_slowly(self, offer: Offer) -> _Authority:
+        if self.throttle is None:
+            return self._verify(offer)
+        self.throttle.check(offer.peer)
+        try:
+            return self._verify(offer)
+        except Refusal as refusal:
+            if refusal.code in _FORGERIES:
+                self.throttle.failed(offer.peer)
+            raise
 
     def _verify(self, offer: Offer) -> _Authority:
         now = self.clock()

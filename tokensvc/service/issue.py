@@ -16,7 +16,8 @@ from tokensvc.core.keys import KeyRing
 from tokensvc.core.nonces import nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile
-from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore
+from tokensvc.core.quotas import quota_of, refusal_of
+from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Throttle
 
 MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
@@ -26,7 +27,10 @@ _MOST_OWN_TOKENS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """The use case with all that it needs from outside."""
+    """The use case with all that it needs from outside.
+
+    `anonymous` names the caller sources whose callers have no name; without a `throttle` nobody is slowed down.
+    """
 
     profiles: Mapping[str, Profile]
     rings: Mapping[str, KeyRing]
@@ -35,6 +39,8 @@ class Issue:
     clock: Clock
     chance: Chance
     audit: Audit
+    throttle: Throttle | None = None
+    anonymous: frozenset[str] = frozenset()
 
     def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> v1.Credential:
         """Issue a v1 credential, or raise a refusal or an outage."""
@@ -96,11 +102,36 @@ class Issue:
                 "There is no such profile.",
                 "Use /auth for the default profile, or a name from the configuration.",
             )
-        return policy.decide(profile, self.identify(profile, presented), ask, self.clock())
+        return policy.decide(profile, self._identify_slowly(profile, presented), ask, self.clock())
+
+    def _identify_slowly(self, profile: Profile, presented: Presented) -> Caller:
+        if self.throttle is None:
+            return self.identify(profile, presented)
+        self.throttle.check(presented.peer)
+        try:
+            caller = self.identify(profile, presented)
+        except Refusal as refusal:
+            if refusal.code == Code.CALLER_INVALID:
+                self.throttle.failed(presented.peer)
+            raise
+        if caller.source in self.anonymous:
+            self.throttle.anonymous(presented.peer)
+        return caller
 
     def _record(self, grant: Grant, material: bytes, until: int) -> bool:
-        nonce = nonce_id(grant.account, grant.version, material)
-        if not self.nonces.record(nonce, grant=grant.to_text(), until=until, request=new_request(self.chance)):
+        """False if the nonce exists; a refusal if the subject has had its share."""
+        nonce, request = nonce_id(grant.account, grant.version, material), new_request(self.chance)
+        quota = quota_of(
+            self.profiles[grant.profile].limits,
+            account=grant.account,
+            profile=grant.profile,
+            source=grant.source,
+            subject=grant.subject,
+        )
+        recording = self.nonces.record(nonce, grant=grant.to_text(), until=until, request=request, quota=quota)
+        if quota is not None and recording.limit is not None:
+            raise refusal_of(quota, recording.limit, recording.retry_after)
+        if not recording.recorded:
             return False
         self.audit.note(
             "issued",

@@ -85,6 +85,14 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
         "It was used before. Each credential is good for one upload, also if that upload was refused.",
         "Fetch a credential for each upload, and do not let anything cache the answer of `/auth`.",
     ),
+    "rate.limited": (
+        "Too many requests came lately, of this caller or from its address. Nothing was issued, and nothing was spent.",
+        "Wait for `Retry-After` seconds. `RateLimit-Policy` names the limit: `rate`, `failures` or `anonymous`.",
+    ),
+    "quota.exceeded": (
+        "The caller has as many credentials as the profile's `per_day` or `outstanding` lets it have.",
+        "Upload with those it has, or wait. If its client fetches two an upload, or many at once, raise the limit.",
+    ),
     "too_large": ("The body or the file is larger than is accepted.", "Send less, or raise the limit it names."),
     "store.unavailable": (
         "The nonce store or the file store did not answer in time, so nothing is promised.",

@@ -56,6 +56,7 @@ _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
     ),
     ("", Code.PARAMETER_INVALID, "overwriteFile"): (400, _NAME_TAKEN),
     ("", Code.PARAMETER_INVALID, ""): (400, "Your request contains invalid value for {field} parameter."),
+    ("", Code.RATE_LIMITED, ""): (429, "Too many requests. Try again later."),  # U
     ("", Code.TOO_LARGE, ""): (400, "Your request contains invalid file parameter. The file size exceeds limits."),
     ("", Code.REQUEST_MALFORMED, ""): (400, "Your request could not be read."),  # U
 }

@@ -38,6 +38,8 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
     Code.CREDENTIAL_REVOKED: (403, "The credential was revoked"),
     Code.CREDENTIAL_STALE: (403, "The credential is from before a failover"),
     Code.CREDENTIAL_REPLAYED: (409, "The credential was used before"),
+    Code.RATE_LIMITED: (429, "Too many requests"),
+    Code.QUOTA_EXCEEDED: (429, "The caller has had its share"),
     Code.TOO_LARGE: (413, "The request is too large"),
     "store.unavailable": (503, "A store does not answer"),
     "not_found": (404, "There is nothing here"),
@@ -73,8 +75,22 @@ def _refused(refusal: Refusal) -> Response:
         "%s", json.dumps({"event": "refused", "code": refusal.code, "field": refusal.field, "request": request_id()})
     )
     if imagekit.is_upload_api(request.path):
-        return imagekit.error_answer(refusal, request_id(), path=request.path, token=g.get("spent_token", ""))
-    return _problem(refusal.code, *STATUS[refusal.code], refusal.detail, refusal.remedy)
+        answer = imagekit.error_answer(refusal, request_id(), path=request.path, token=g.get("spent_token", ""))
+    else:
+        answer = _problem(refusal.code, *STATUS[refusal.code], refusal.detail, refusal.remedy)
+    _say_when(answer, refusal)
+    return answer
+
+
+def _say_when(answer: Response, refusal: Refusal) -> None:
+    """When to come back, and under which limit: the fields of draft-ietf-httpapi-ratelimit-headers-11."""
+    if refusal.retry_after is not None:
+        answer.headers["Retry-After"] = str(refusal.retry_after)
+    if refusal.allowance is not None and refusal.retry_after is not None:
+        limit = refusal.allowance
+        window = "" if limit.seconds is None else f";w={limit.seconds}"
+        answer.headers["RateLimit-Policy"] = f'"{limit.name}";q={limit.count}{window}'
+        answer.headers["RateLimit"] = f'"{limit.name}";r=0;t={refusal.retry_after}'
 
 
 def _unavailable(outage: Outage) -> Response:

@@ -47,7 +47,7 @@ def _offer(version: Version, limits: FormLimits, receive: Callable[[], Incoming]
         raise
     g.spent_token = form.fields.get("token", "")
     try:
-        yield Offer(version, form.fields, form.file, _private_key())
+        yield Offer(version, form.fields, form.file, _private_key(), request.remote_addr or "unix")
     finally:
         if form.file is not None:
             form.file.discard()

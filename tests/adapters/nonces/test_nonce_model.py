@@ -124,7 +124,7 @@ class StoreAndModel(RuleBasedStateMachine):
         with contextlib.suppress(Outage):
             answer = self.store.record(
                 self.nonces[nonce], grant=f"grant {request}", until=soon(), request=self.requests[request]
-            )
+            ).recorded
         assert answer == self.model.record(nonce, request)
 
     @rule(nonce=NONCES, request=REQUESTS, cross_off=st.booleans(), lost=st.integers(0, 2))

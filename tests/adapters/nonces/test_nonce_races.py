@@ -57,7 +57,8 @@ def test_of_many_that_record_one_nonce_one_does(stores: list[RedisNonces]) -> No
         nonce = new_nonce()
 
         def race(thread: int, nonce: NonceId = nonce) -> bool:
-            return stores[thread % CLIENTS].record(nonce, grant=str(thread), until=soon(), request=new_request())
+            store = stores[thread % CLIENTS]
+            return store.record(nonce, grant=str(thread), until=soon(), request=new_request()).recorded
 
         with ThreadPoolExecutor(THREADS) as threads:
             recorded = list(threads.map(race, range(THREADS)))

@@ -100,7 +100,7 @@ def test_a_record_that_would_end_before_it_is_made_is_an_outage(store: RedisNonc
     nonce = new_nonce()
     with pytest.raises(Outage, match="compare the clocks"):
         store.record(nonce, grant="g", until=int(time.time()) - 1, request=new_request())
-    assert store.record(nonce, grant="g", until=int(time.time()) + 5, request=new_request())
+    assert store.record(nonce, grant="g", until=int(time.time()) + 5, request=new_request()).recorded
 
 
 def test_nothing_is_crossed_off_that_the_store_would_forget_at_once(store: RedisNonces) -> None:
@@ -116,7 +116,7 @@ def test_what_is_no_record_of_ours_is_refused(client: redis.Redis, store: RedisN
     nonce, request = new_nonce(), new_request()
     epoch = str(client.get("ik{00}:e"), "ascii").partition(":")[2]  # type: ignore[arg-type]
     client.set(f"ik{{00}}:n:{nonce}", text.format(epoch=epoch, request=request), ex=60)
-    assert store.record(nonce, grant="g", until=soon(), request=request) is False
+    assert store.record(nonce, grant="g", until=soon(), request=request).recorded is False
     assert store.redeem(nonce, request=request, cross_off_until=soon()).outcome is Outcome.STALE
     assert store.revoke(nonce, actor="ops") is Outcome.STALE
     store.finish(nonce, request=request, result="file")
@@ -171,7 +171,7 @@ def test_nothing_but_a_time_of_ten_digits_reaches_the_store(store: RedisNonces, 
 
 
 def test_the_last_time_of_ten_digits_is_taken(store: RedisNonces) -> None:
-    assert store.record(new_nonce(), grant="g", until=10**10 - 1, request=new_request())
+    assert store.record(new_nonce(), grant="g", until=10**10 - 1, request=new_request()).recorded
 
 
 def test_the_bucket_is_the_first_byte_of_the_hash() -> None:
@@ -203,6 +203,6 @@ def test_each_bucket_has_an_epoch_of_its_own(client: redis.Redis) -> None:
     assert None not in epochs
     nonces = [new_nonce() for _ in range(32)]
     for nonce in nonces:
-        assert store.record(nonce, grant="g", until=soon(), request=new_request())
+        assert store.record(nonce, grant="g", until=soon(), request=new_request()).recorded
         assert store.redeem(nonce, request=new_request()).outcome is Outcome.SPENT
         assert client.exists(f"ik{{{bucket_of(nonce, 4):02x}}}:n:{nonce}")

@@ -43,6 +43,13 @@ APP_COMMANDS: Final = (
 )  # fmt: skip
 """All that the service's user may call, from Lua too, and on keys that start with `ik` only."""
 
+APP_SELECTORS: Final = (
+    "(~ik{??}:q:* +zadd +zcard +zrange +zrem +zremrangebyscore +expire +expireat)",
+    "(~ikt:* +lindex +lpush +ltrim +expire)",
+)
+"""What it may call besides, on the counts of subjects, and on those of addresses; not on a nonce, which `expire` would
+let be spent again."""
+
 _BLANK: Final = 0x20
 _LAST_PRINTABLE: Final = 0x7E
 _SPECIAL: Final = b'"\\'
@@ -63,7 +70,7 @@ def valkey_conf(home: Home) -> str:
 
 def users_acl(passwords: dict[User, str]) -> str:
     """The text of the ACL file. It holds SHA-256 sums; the passwords are 256 random bits."""
-    allowed = " ".join(f"+{command}" for command in APP_COMMANDS)
+    allowed = " ".join((*(f"+{command}" for command in APP_COMMANDS), *APP_SELECTORS))
     sums = {user: hashlib.sha256(password.encode()).hexdigest() for user, password in passwords.items()}
     return (
         "user default reset off\n"

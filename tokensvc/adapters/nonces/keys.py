@@ -1,7 +1,13 @@
-"""The keys of the store: `ik{BB}:n:<nonce id>` for a nonce, `ik{BB}:e` for the epoch record of a bucket.
+"""The keys of the store: `ik{BB}:n:<nonce id>` for a nonce, `ik{BB}:e` for the epoch record of a bucket, and
+`ik{BB}:q:<subject id>:…` for what is counted of a subject.
 
-Redis Cluster places a key by the text in braces, so a nonce and the epoch record that guards it share a slot,
-and a script may read both at once.
+Redis Cluster places a key by the text in braces, so a nonce, the epoch record that guards it and the counts of its
+subject share a slot, and a script may use all at once. The counts (all end by themselves):
+
+- `:r`          a sorted set of the requests within the rate's window, by time in microseconds
+- `:d`          `<days since 1970>:<count>`
+- `:o:<epoch>`  a sorted set of the nonces that are outstanding, by the end of their record; one an epoch, because
+                after a rotation nobody can spend what was outstanding
 """
 
 from __future__ import annotations

@@ -14,18 +14,30 @@ end
 
 -- A record is "<state>:<epoch>:<request>:<rest>":
 --   I  issued, by the request that recorded it   rest: the grant
+--      If it counts as outstanding, the subject's 22 characters follow the 22 of the request without a sign between.
 --   C  spent, by the request that redeemed it    rest: the grant
 --   D  done, by the request that redeemed it     rest: the result
 --   R  revoked                                   rest: who revoked it
 -- No script leads from C, D or R back to I. The time of expiry is set once, when the record is made.
--- Returns the four; nothing if there is no record; and for what is not a record of ours a state in no epoch.
+-- Returns the four and the subject; nothing if there is no record; for what is no record of ours a state in no epoch.
 local function read(key)
   local value = redis.call('GET', key)
   if not value then return nil end
   local state, epoch, request, rest = string.match(value, '^([ICDR]):([%w_-]+):([%w_-]+):(.*)$')
-  return state or '?', epoch, request, rest
+  if not state then return '?' end
+  return state, epoch, string.sub(request, 1, 22), rest, string.sub(request, 23)
 end
 
 local function value_of(state, epoch, request, rest)
   return state .. ':' .. epoch .. ':' .. request .. ':' .. rest
+end
+
+-- A subject's counts are beside the records: its id is in a record or an argument, so the key is made up here.
+local function quota_key(epoch_key, subject, what)
+  return string.sub(epoch_key, 1, -2) .. 'q:' .. subject .. ':' .. what
+end
+
+-- What is spent or revoked is not outstanding. That the count cannot be changed is no reason to refuse: it ends anyway.
+local function not_outstanding(key, epoch_key, epoch, subject)
+  if subject ~= '' then redis.pcall('ZREM', quota_key(epoch_key, subject, 'o:' .. epoch), string.sub(key, -22)) end
 end

@@ -1,14 +1,78 @@
 #!lua
--- Notes a nonce as issued. No flag: a store that is full refuses this, and nothing else.
+-- Notes a nonce as issued, and counts it if the subject has a quota. No flag: a full store refuses this, and nothing
+-- else.
 -- It does not heal the fence: between a restart and a rebind that would make good credentials stale.
--- KEYS: record, epoch record. ARGV: request, grant, until.
--- Answers {recorded | exists | stale | late | fenced | hidden}.
+-- KEYS: record, epoch record. ARGV: request, grant, until; and if there is a quota: subject, rate, its seconds,
+-- per day, outstanding (empty for what is no limit).
+-- Answers {recorded, how many more (if counted just now)} | {rate | per_day | outstanding, seconds to wait} |
+-- {exists | stale | late | fenced | hidden}.
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
-if redis.call('SET', KEYS[1], value_of('I', epoch, ARGV[1], ARGV[2]), 'NX', 'EXAT', ARGV[3]) then
+
+-- Looks whether one more fits, by this server's clock. What takes longest to pass is said first.
+-- Returns what notes it and answers how many more would fit; or nothing, the limit and the seconds to wait.
+local function counter(rate, window, per_day, outstanding)
+  local nonce, time = string.sub(KEYS[1], -22), redis.call('TIME')
+  local second, now = tonumber(time[1]), time[1] * 1000000 + time[2]
+  local rate_key, day_key = quota_key(KEYS[2], ARGV[4], 'r'), quota_key(KEYS[2], ARGV[4], 'd')
+  local outstanding_key = quota_key(KEYS[2], ARGV[4], 'o:' .. epoch)
+  local day, today, many_left = math.floor(second / 86400), 0, math.huge
+
+  local function is_left(limit, count)
+    many_left = math.min(many_left, limit - count - 1)
+    return count < limit
+  end
+  -- The lowest score that has to go until fewer than the limit are left.
+  local function in_the_way(key, count, limit)
+    return tonumber(redis.call('ZRANGE', key, count - limit, count - limit, 'WITHSCORES')[2])
+  end
+
+  if per_day then
+    local of, count = string.match(redis.call('GET', day_key) or '', '^(%d+):(%d+)$')
+    if tonumber(of) == day then today = tonumber(count) end
+    if not is_left(per_day, today) then return nil, 'per_day', (day + 1) * 86400 - second end
+  end
+  if outstanding then
+    redis.call('ZREMRANGEBYSCORE', outstanding_key, '-inf', second)
+    local count = redis.call('ZCARD', outstanding_key)
+    if not is_left(outstanding, count) then
+      return nil, 'outstanding', in_the_way(outstanding_key, count, outstanding) - second
+    end
+  end
+  if rate then
+    redis.call('ZREMRANGEBYSCORE', rate_key, '-inf', string.format('%.0f', now - window * 1000000))
+    local count = redis.call('ZCARD', rate_key)
+    if not is_left(rate, count) then
+      return nil, 'rate', math.ceil((in_the_way(rate_key, count, rate) - now) / 1000000 + window)
+    end
+  end
+
+  return function()
+    if per_day then redis.call('SET', day_key, day .. ':' .. (today + 1), 'EXAT', (day + 1) * 86400) end
+    if outstanding then
+      redis.call('ZADD', outstanding_key, ARGV[3], nonce)
+      redis.call('EXPIREAT', outstanding_key, redis.call('ZRANGE', outstanding_key, -1, -1, 'WITHSCORES')[2])
+    end
+    if rate then
+      -- Not by the nonce alone: a client may choose one again, once its record has ended, and that counts again.
+      redis.call('ZADD', rate_key, string.format('%.0f', now), nonce .. ARGV[1])
+      redis.call('EXPIRE', rate_key, window)
+    end
+    return many_left
+  end
+end
+
+local owner, count = ARGV[1], nil
+if ARGV[4] and not redis.call('GET', KEYS[1]) then
+  local limit, wait
+  count, limit, wait = counter(tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]))
+  if not count then return {limit, wait} end
+  if ARGV[8] ~= '' then owner = owner .. ARGV[4] end
+end
+if redis.call('SET', KEYS[1], value_of('I', epoch, owner, ARGV[2]), 'NX', 'EXAT', ARGV[3]) then
   -- A time that has passed is taken without complaint, and the record is gone at once.
-  if redis.call('GET', KEYS[1]) then return {'recorded'} end
-  return {'late'}
+  if not redis.call('GET', KEYS[1]) then return {'late'} end
+  return count and {'recorded', count()} or {'recorded'}
 end
 local state, written_in, request = read(KEYS[1])
 if state ~= 'I' or request ~= ARGV[1] then return {'exists'} end

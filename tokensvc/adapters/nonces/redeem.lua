@@ -4,7 +4,7 @@
 -- Answers {spent, grant} | {finished, result} | {replayed | revoked | stale | unissued | fenced | hidden}.
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
-local state, written_in, request, rest = read(KEYS[1])
+local state, written_in, request, rest, subject = read(KEYS[1])
 if not state then
   if ARGV[2] == '' then return {'unissued'} end
   redis.call('SET', KEYS[1], value_of('C', epoch, ARGV[1], ''), 'EXAT', ARGV[2])
@@ -15,6 +15,7 @@ end
 if written_in ~= epoch then return {'stale'} end
 if state == 'I' then
   redis.call('SET', KEYS[1], value_of('C', epoch, ARGV[1], rest), 'KEEPTTL')
+  not_outstanding(KEYS[1], KEYS[2], epoch, subject)
   return {'spent', rest}
 end
 if state == 'R' then return {'revoked'} end

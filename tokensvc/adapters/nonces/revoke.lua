@@ -4,11 +4,12 @@
 -- Answers {revoked | replayed | stale | unissued | fenced | hidden}.
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
-local state, written_in, request = read(KEYS[1])
+local state, written_in, request, _, subject = read(KEYS[1])
 if not state then return {'unissued'} end
 if written_in ~= epoch then return {'stale'} end
 if state == 'I' then
   redis.call('SET', KEYS[1], value_of('R', epoch, request, ARGV[1]), 'KEEPTTL')
+  not_outstanding(KEYS[1], KEYS[2], epoch, subject)
   return {'revoked'}
 end
 if state == 'R' then return {'revoked'} end

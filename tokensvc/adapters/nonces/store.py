@@ -17,7 +17,8 @@ import redis
 
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
-from tokensvc.ports import Chance, Outcome, Redemption
+from tokensvc.core.quotas import LimitName, Quota
+from tokensvc.ports import Chance, Outcome, Recording, RecordOutcome, Redemption
 
 from . import fence, scripts
 from .attempts import Attempts, Fenced, Unanswered
@@ -38,6 +39,9 @@ class RedisNonces:
     `on_fence` says what to do when the server is not the one that the epoch record was written for. "rotate"
     starts a new epoch at once: what is outstanding becomes stale. "wait" leaves it to whoever restarted the server
     to say that nothing was lost, and asks again until the second is over.
+
+    With more than one bucket a subject is counted in each bucket by itself, so it may have up to that many times its
+    quota. There is one bucket until that is solved.
     """
 
     def __init__(
@@ -64,12 +68,19 @@ class RedisNonces:
             chance, patient=on_fence == "wait", sleep=sleep or time.sleep, monotonic=monotonic or time.monotonic
         )
 
-    def record(self, nonce: NonceId, *, grant: str, until: int, request: str) -> bool:
-        """Note the nonce as issued until the Unix time `until`; False if it is known to another request."""
-        word, *_ = self._ask(scripts.RECORD, nonce, _checked(request), grant, _time(until))
+    def record(self, nonce: NonceId, *, grant: str, until: int, request: str, quota: Quota | None = None) -> Recording:
+        """Note the nonce as issued until the Unix time `until`, and count it, in one round trip.
+
+        Time is the server's. A refused one counts nothing, and neither does one that EXISTS.
+        """
+        counted = () if quota is None else _arguments(quota)
+        word, *rest = self._ask(scripts.RECORD, nonce, _checked(request), grant, _time(until), *counted)
         if word in {"stale", "late"}:
             raise self._attempts.outage(_UNRECORDED[word])
-        return word == "recorded"
+        if word in _LIMITS:
+            limit, outcome = _LIMITS[word]
+            return Recording(outcome, limit, int(rest[0]))
+        return Recording(RecordOutcome(word), remaining=int(rest[0]) if rest else None)
 
     def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
         """Spend the nonce. An unknown one with `cross_off_until` is noted as spent until then, and is a yes, once.
@@ -149,6 +160,11 @@ class RedisNonces:
         return ask
 
 
+_LIMITS: Final[dict[str, tuple[LimitName, RecordOutcome]]] = {
+    "rate": ("rate", RecordOutcome.RATE_LIMITED),
+    "per_day": ("per_day", RecordOutcome.QUOTA_EXCEEDED),
+    "outstanding": ("outstanding", RecordOutcome.QUOTA_EXCEEDED),
+}
 _UNRECORDED: Final = {
     "stale": "The nonce store was restarted or replaced while the credential was being recorded.",
     "late": "The nonce store's clock is past the time until which the record must be kept: compare the clocks.",
@@ -162,6 +178,15 @@ def _checked(request: str) -> str:
     if not _REQUEST.fullmatch(request):
         raise ValueError("A request id is 22 URL-safe characters.")
     return request
+
+
+def _arguments(quota: Quota) -> tuple[str, ...]:
+    """The subject and its limits as record.lua takes them; nothing if there is no limit."""
+    rate = (quota.rate.count, quota.rate.seconds) if quota.rate is not None else (None, None)
+    limits = (*rate, quota.per_day, quota.outstanding)
+    if all(limit is None for limit in limits):
+        return ()
+    return (quota.subject_id, *("" if limit is None else str(limit) for limit in limits))
 
 
 def _time(until: int) -> str:
