@@ -141,7 +141,7 @@ def test_a_client_expression_that_no_longer_fits_beside_ours_is_refused() -> Non
 @pytest.mark.parametrize("folder", ['/a"b', "/a'b", "/a', \"b", "/a\\b", "/a\nb", "/" + "a" * 5000])
 def test_a_forced_folder_that_cannot_be_written_is_a_fault_of_the_profile(folder: str) -> None:
     with pytest.raises(ValueError, match="the profile's"):
-        compile_checks(NOTHING, {"folder": folder}, "no expression")
+        compile_checks(NOTHING, {"folder": folder}, CLIENT)
 
 
 @pytest.mark.parametrize("text", ["file.size", '"request.fileName" = \'"\'', ""])

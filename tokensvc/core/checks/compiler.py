@@ -41,18 +41,19 @@ def compile_checks(limits: Limits, forced: Mapping[str, str], client: str | None
     ours = [*_of_limits(limits), *_of_forced(forced)]
     if "checks" in forced:
         ours.append(_read_ours(forced["checks"]))
+    for each in ours:
+        _require_plain(each)
     parts = [_join(ours)] if ours else []
-    if parts:
-        _require_plain(parts[0])
-        _read_ours(write(parts[0]))  # too long, or a character that no text may hold: the profile's fault as well
     if client:
         parts.append(_read_client(client))
     if not parts:
         return None
     text = write(_join(parts))
     try:
-        parse(text)
+        parse(text)  # each part may be well and all of them too long, or too deep
     except ChecksSyntax as fault:
+        if ours:
+            _read_ours(write(parts[0]))
         raise Refusal(
             Code.PARAMETER_INVALID,
             f"checks cannot be joined to those of the profile: together, {fault.reason}.",
