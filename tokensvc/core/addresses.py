@@ -88,8 +88,8 @@ def _network(text: str) -> Network:
 def client_address(peer: str, forwarded_for: str, proxies: Peers) -> Address | None:
     """The address of the client: `peer`, or behind a trusted proxy the last one in X-Forwarded-For that is no proxy.
 
-    What stands further left is the client's own text. If all are proxies it is the first. None if there is no address to be known: a unix socket without
-    a trusted proxy, or one that names nobody. ValueError if a trusted proxy names what is no address.
+    What stands further left is the client's own text. If all are proxies, it is the first. None if no address is to be
+    known: a unix socket that is not trusted, or whose proxy names nobody. ValueError if one names what is no address.
     """
     here = None if peer == UNIX else parse_address(peer)
     if peer not in proxies:
