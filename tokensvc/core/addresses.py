@@ -33,9 +33,9 @@ def parse_hop(text: str) -> Address:
     """Read an entry of X-Forwarded-For; ValueError if it is no address. Some proxies add a port, and then brackets."""
     text = text.strip()
     if text.startswith("["):
-        inner, _, rest = text[1:].partition("]")
-        if not isinstance(ip_address(inner.partition("%")[0]), IPv6Address):
-            raise ValueError("only IPv6 addresses are in brackets")
+        inner, bracket, rest = text[1:].partition("]")
+        if not bracket or not isinstance(ip_address(inner.partition("%")[0]), IPv6Address):
+            raise ValueError("brackets are around an IPv6 address")
     elif text.count(":") == 1:
         inner, rest = text.split(":")[0], text[text.index(":") :]
     else:

@@ -74,13 +74,15 @@ class Presented:
         A page of a neighbouring host can add a second one, and which comes first is not ours to guess from.
         """
         parts = (part.partition("=") for part in self.headers.get("cookie", "").split(";"))
-        if len({value.strip() for found, _, value in parts if found.strip() == name}) > 1:
+        values = {value.strip() for found, _, value in parts if found.strip() == name}
+        if len(values) > 1:
             raise Refusal(
                 Code.CALLER_INVALID,
                 f"The cookie {name} comes twice, with different values.",
                 "Delete this site's cookies and sign in again.",
             )
-        return self.cookies.get(name) or None
+        # One that was skipped as unreadable is there all the same, and not good.
+        return self.cookies.get(name) or next(iter(values), None) or None
 
 
 def require_subject(text: str) -> str:
