@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Protocol
 
-from .core.callers import Caller, Presented
+from .core.callers import Caller, Evidence, Presented
 from .core.nonces import NonceId
 from .core.quotas import LimitName, Quota
 from .core.upload import Kind, StoredFile
@@ -137,7 +137,11 @@ Inspector = Callable[[BinaryIO, str], Kind]
 
 
 class CallerSource(Protocol):
-    """One way to know who asks."""
+    """One way to know who asks. `identify` changes nothing: what is good once is spent by the use case."""
+
+    @property
+    def evidence(self) -> Evidence:
+        """How its evidence gets into a request."""
 
     def identify(self, presented: Presented) -> Caller | None:
         """The caller, None if this source's evidence is absent, or a Refusal if it is there and not good."""

@@ -13,7 +13,7 @@ import pytest
 from tests.support.app import BOUNDARY, KEPT_NONE, ORIGIN, form
 from tests.support.valkey import HANG_GUARD_SECONDS, Valkey
 from tokensvc.core.errors import Code, Outage, Refusal
-from tokensvc.web import problems
+from tokensvc.web import create_app, problems
 
 from .conftest import assert_problem
 
@@ -180,6 +180,8 @@ def broken(service: Service) -> Service:
 
     object.__setattr__(service.issue, "clock", clock)
     object.__setattr__(service.accept, "clock", clock)
+    service.app = create_app(service._doors())
+    service.client = service.app.test_client()
     return service
 
 

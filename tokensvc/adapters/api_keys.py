@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tokensvc.core.callers import Caller, Presented, Right
+from tokensvc.core.callers import Caller, Evidence, Presented, Right
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.mac import same
 from tokensvc.ports import Chance
@@ -29,6 +29,8 @@ class Holder:
 
 class ApiKeys:
     """Caller source: the keys of one `[callers.NAME]` table, by the hex SHA-256 of their whole text."""
+
+    evidence: Final[Evidence] = "header"
 
     def __init__(self, source: str, holders: Mapping[str, Holder]) -> None:
         self._source = source

@@ -21,3 +21,12 @@ def nonce_id(account: str, version: Version, material: bytes) -> NonceId:
     """Name the nonce `material` of an account. Accounts and versions never share a name."""
     digest = hashlib.sha256(b"\0".join((b"tokensvc", account.encode(), version.encode(), material))).digest()
     return NonceId(base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode())
+
+
+def ticket_id(name: str) -> NonceId:
+    """Name the single use of a ticket by the name inside of it, which its signer chose at random.
+
+    Never by its text, which has several spellings. No credential shares a name with a ticket.
+    """
+    digest = hashlib.sha256(b"\0".join((b"tokensvc ticket", name.encode()))).digest()
+    return NonceId(base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode())

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from tokensvc.core import policy, v1, v2
-from tokensvc.core.callers import Caller, Presented
-from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.callers import Caller, Once, Presented
+from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.grants import Grant
 from tokensvc.core.keys import KeyRing
 from tokensvc.core.nonces import nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile
 from tokensvc.core.quotas import quota_of, refusal_of
-from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Throttle
+from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Throttle
 
 MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
@@ -46,7 +46,6 @@ class Issue:
         """Issue a v1 credential, or raise a refusal or an outage."""
         grant = self._decide(profile_name, presented, ask)
         ring = self.rings[grant.account]
-        ring.require_public_key(ask.public_key)
         for _ in range(_MOST_OWN_TOKENS):
             token = grant.token or str(uuid.UUID(bytes=self.chance(16), version=4))
             credential = v1.mint(ring.signing, token, grant.window)
@@ -69,7 +68,6 @@ class Issue:
         """
         grant = self._decide(profile_name, presented, ask)
         ring = self.rings[grant.account]
-        ring.require_public_key(ask.public_key)
         for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
             window = grant.window.earlier(step)
             token = v2.mint(ring.signing, grant.parameters, window)
@@ -87,12 +85,20 @@ class Issue:
         for name in profile.callers:
             caller = self.sources[name].identify(presented)
             if caller is not None:
-                return caller
-        raise Refusal(
-            Code.CALLER_MISSING,
-            "The request does not say who is asking.",
-            "Sign in, or send an api key as Authorization: Bearer tsk_…",
-        )
+                break
+        else:
+            raise Refusal(
+                Code.CALLER_MISSING,
+                "The request does not say who is asking.",
+                "Sign in, or send an api key as Authorization: Bearer tsk_…",
+            )
+        if caller.profile not in (None, profile.name):
+            raise Refusal(
+                Code.CALLER_FORBIDDEN,
+                f"This caller may fetch credentials of profile {caller.profile} only.",
+                "Ask under that profile's path.",
+            )
+        return caller
 
     def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> Grant:
         profile = self.profiles.get(profile_name)
@@ -102,7 +108,12 @@ class Issue:
                 "There is no such profile.",
                 "Use /auth for the default profile, or a name from the configuration.",
             )
-        return policy.decide(profile, self._identify_slowly(profile, presented), ask, self.clock())
+        caller = self._identify_slowly(profile, presented)
+        grant = policy.decide(profile, caller, ask, self.clock())
+        self.rings[grant.account].require_public_key(ask.public_key)
+        if caller.once is not None:  # last, so that a request which is refused anyway does not use it up
+            self._cross_off(caller.once)
+        return grant
 
     def _identify_slowly(self, profile: Profile, presented: Presented) -> Caller:
         if self.throttle is None:
@@ -117,6 +128,15 @@ class Issue:
         if caller.source in self.anonymous:
             self.throttle.anonymous(presented.peer)
         return caller
+
+    def _cross_off(self, once: Once) -> None:
+        redemption = self.nonces.redeem(once.nonce, request=new_request(self.chance), cross_off_until=once.until)
+        if redemption.outcome is Outcome.UNISSUED:
+            raise Outage(
+                "The nonce store's clock is past the time until which a use must be noted: compare the clocks."
+            )
+        if redemption.outcome is not Outcome.SPENT:
+            raise Refusal(Code.CALLER_INVALID, "The ticket was used before.", "Fetch a new ticket for each credential.")
 
     def _record(self, grant: Grant, material: bytes, until: int) -> bool:
         """False if the nonce exists; a refusal if the subject has had its share."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Flask, request
 
@@ -13,11 +13,12 @@ from tokensvc.service.issue import Issue
 
 from . import problems
 from .credentials import credentials_blueprint
+from .cross_site import guard
 from .demo import SignIn, demo_blueprint
 from .error_pages import error_pages_blueprint
 from .files import files_blueprint
 from .health import health_blueprint
-from .identity import install_cors, install_hosts
+from .identity import install_cors, install_hosts, own_origin
 from .multipart import FormLimits
 from .uploads import uploads_blueprint
 
@@ -62,8 +63,11 @@ def create_app(doors: Doors) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it; members keep ImageKit's order
     problems.install(app)
     install_hosts(app, doors.hosts)
-    install_cors(app, doors.origins, doors.preflight_max_age)
-    app.register_blueprint(credentials_blueprint(doors.issue))
+    sources = guard(doors.issue.sources, doors.origins, own_origin)
+    cookies = any(source.evidence == "cookie" for source in sources.values())
+    install_cors(app, doors.origins, doors.preflight_max_age, cookies=cookies)
+    issue = replace(doors.issue, sources=sources)
+    app.register_blueprint(credentials_blueprint(issue))
     app.register_blueprint(health_blueprint(doors.ready))
     app.register_blueprint(error_pages_blueprint())
     if doors.uploads is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -20,7 +20,11 @@ _HEADER_LIST: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,1024}", re.ASC
 def presented() -> Presented:
     """The current request as caller sources see it."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Presented(headers, request.cookies, request.remote_addr or "unix")
+    try:
+        cookies: Mapping[str, str] = request.cookies
+    except UnicodeError:  # bytes that are no UTF-8, perhaps in a cookie of somebody else
+        cookies = {}
+    return Presented(headers, cookies, request.remote_addr or "unix")
 
 
 def install_hosts(app: Flask, hosts: Iterable[str]) -> None:
@@ -41,20 +45,23 @@ def _host_name(host: str) -> str | None:
     return urlsplit(f"//{host}").hostname
 
 
-def install_cors(app: Flask, origins: Iterable[str], max_age: int) -> None:
+def install_cors(app: Flask, origins: Iterable[str], max_age: int, *, cookies: bool) -> None:
     """Answer preflights, and let pages of exactly these origins read what is answered.
 
     A request that a browser sends for another site's page is refused before anything is issued: it would be of no use
-    to that page, but it would use up what the caller may have.
+    to that page, but it would use up what the caller may have. `cookies` says that these pages may ask with the cookies
+    that the browser has for us. ValueError for the wildcard, which is no origin.
     """
     allowed = frozenset(origins)
+    if "*" in allowed:
+        raise ValueError("origins are exact: * would let every page ask")
 
     @app.before_request
     def check_origin() -> Response | None:
         origin = request.headers.get("Origin")
         if request.method == "OPTIONS":
             return _preflight(origin, allowed, max_age)
-        if origin is not None and origin not in allowed and origin != _own_origin():
+        if origin is not None and origin not in allowed and origin != own_origin():
             raise Refusal(
                 Code.ORIGIN_FORBIDDEN,
                 "Pages of this origin may not use the service.",
@@ -69,11 +76,16 @@ def install_cors(app: Flask, origins: Iterable[str], max_age: int) -> None:
         if origin in allowed:
             answer.headers["Access-Control-Allow-Origin"] = origin
             answer.headers["Access-Control-Expose-Headers"] = _EXPOSED
+            if cookies:
+                answer.headers["Access-Control-Allow-Credentials"] = "true"
         return answer
 
 
-def _own_origin() -> str:
-    """As a browser writes it. `request.host_url` would spell an international name in its own script."""
+def own_origin() -> str:
+    """This service's own origin, as the current request has it and a browser writes it.
+
+    `request.host_url` would spell an international name in its own script.
+    """
     return f"{request.scheme}://{request.host}"
 
 
