@@ -1,0 +1,1 @@
+"""Caller sources: one file for each way to know who asks."""
