@@ -69,7 +69,7 @@ class Bearer:
         audience: str,
         keys: KeySource,
         clock: Clock,
-        algorithms: Iterable[str] = PUBLIC_KEY_ALGORITHMS,
+        algorithms: Iterable[str] | None = None,
         leeway: int = LEEWAY_SECONDS,
         max_age: int | None = None,
         subject_claim: str = "sub",
@@ -79,9 +79,10 @@ class Bearer:
 
         `audience` must be the token's only one, as a text: a token that is good elsewhere too could be brought here by
         whoever runs the other place. `required_claims` gives the text that a claim must have, None for any.
-        `leeway` and `max_age` are seconds.
+        `leeway` and `max_age` are seconds. Without `algorithms` they are all that a public key is for; HS256 has to be
+        said, so that nobody has it by mistake.
         """
-        self._algorithms = frozenset(algorithms)
+        self._algorithms = keys.algorithms & PUBLIC_KEY_ALGORITHMS if algorithms is None else frozenset(algorithms)
         if not issuer or not audience or not subject_claim:
             raise ValueError("issuer, audience and the subject's claim must not be empty")
         if not self._algorithms or not self._algorithms <= keys.algorithms:
