@@ -112,6 +112,8 @@ class IdentityProvider:
         self.now = now
         self.way = Way.WELL
         self.cache_control = ""
+        self.pad_to = 0
+        """Blanks make the JWK set as long as this, in bytes."""
         self.more_keys: list[Any] = []
         """Members of the JWK set that are not its own keys."""
         self.hits = 0
@@ -184,9 +186,8 @@ class IdentityProvider:
 
     def jwks(self) -> bytes:
         """The JWK set's text."""
-        return json.dumps(
-            {"keys": [*(key.as_dict(private=False) for key in self._keys.values()), *self.more_keys]}
-        ).encode()
+        published = [key.as_dict(private=False) for key in self._keys.values()]
+        return json.dumps({"keys": [*published, *self.more_keys]}).encode().ljust(self.pad_to)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         provider = self

@@ -21,6 +21,7 @@ MAX_BYTES: Final = 256 * 1024
 """The longest body that is read."""
 
 _HEADERS: Final = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
+_TOO_LATE: Final = "no whole answer in time"
 
 
 class NotFetched(Exception):  # noqa: N818 - an answer to be acted on
@@ -52,7 +53,7 @@ def fetch(url: str, *, seconds: float, tls: ssl.SSLContext | None = None) -> Fet
     get.join(seconds)
     if get.is_alive():
         get.give_up()
-        raise NotFetched(f"no whole answer within {seconds:g} s")
+        raise NotFetched(_TOO_LATE)
     if get.fetched is None:
         raise NotFetched(get.fault)
     return get.fetched
@@ -79,6 +80,8 @@ class _Get(threading.Thread):
             self.fetched = self._get()
         except NotFetched as exc:
             self.fault = str(exc)
+        except TimeoutError:
+            self.fault = _TOO_LATE
         except (OSError, http.client.HTTPException) as exc:
             self.fault = f"{type(exc).__name__} instead of an answer"
         finally:
@@ -95,7 +98,7 @@ class _Get(threading.Thread):
         self._connection.connect()
         self._socket = self._connection.sock
         if self._is_given_up:
-            raise NotFetched("it was too late")
+            raise NotFetched(_TOO_LATE)
         self._connection.request("GET", self._path, headers=_HEADERS)
         response = self._connection.getresponse()
         if response.status != http.client.OK:
