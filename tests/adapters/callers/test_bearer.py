@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jwt
@@ -172,6 +172,13 @@ def test_a_kid_that_is_no_text_is_forged(provider: IdentityProvider, kid: Any) -
     assert refused(source, provider.token_with_header(kid=kid)).detail == FORGED
 
 
+def test_one_key_is_found_for_its_own_algorithms_only(provider: IdentityProvider) -> None:
+    keys = OneKey.from_pem(provider.public_pem())
+    assert keys.find("any", "RS256") is keys.find(None, "PS256") is not None
+    for algorithm in ("ES256", "HS256", "none"):
+        assert keys.find(None, algorithm) is None
+
+
 @pytest.mark.parametrize(
     "alg", ["none", "None", "nOnE", "", None, ..., ["RS256"], 1, "RS384", "RS512", "rs256", "ES256"]
 )
@@ -279,22 +286,45 @@ def test_a_token_is_at_most_8192_characters(provider: IdentityProvider, source: 
     assert "longer than 8192" in refused(source, filled(longest + 1)).detail
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda good: good + "=",
-        lambda good: good.replace(".", "=.", 1),
-        lambda good: good[:-1] + chr(ord(good[-1]) + 1),
-        lambda good: good.rpartition(".")[0] + ".",
-        lambda good: "{}..{}".format(*good.split(".")[::2]),
-        lambda good: b64(b"[]") + good[good.index(".") :],
-        lambda good: b64(b"\xff") + good[good.index(".") :],
-        lambda good: "A" + good[good.index(".") :],
-    ],
-)
-def test_another_spelling_is_refused(provider: IdentityProvider, source: Bearer, change: Any) -> None:
-    """A key of 256 bytes leaves 4 free bits in the last character, so raising it by one keeps the bytes."""
-    refused(source, change(provider.token()))
+def padded(token: str, place: int) -> str:
+    parts = token.split(".")
+    parts[place] += "=" * (-len(parts[place]) % 4)
+    return ".".join(parts)
+
+
+def with_other_last_bits(token: str, place: int) -> str:
+    """Another text of the same bytes: the last character of such a part has bits that say nothing."""
+    parts = token.split(".")
+    assert len(parts[place]) % 4
+    parts[place] = parts[place][:-1] + chr(ord(parts[place][-1]) + 1)
+    return ".".join(parts)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("change", [padded, with_other_last_bits])
+def test_another_spelling_of_the_same_bytes_is_forged(
+    provider: IdentityProvider, source: Bearer, change: Callable[[str, int], str], place: int
+) -> None:
+    kid, algorithm, key = provider.signing
+    header, claims = ({"alg": algorithm, "kid": kid}, provider.claims())
+    texts = [json.dumps(part).encode() for part in (header, claims)]
+    even = [part + b" " * (2 - len(part) % 3) for part in texts]  # so that two bytes are left over, in each part
+    good = sign(even[0], even[1], key, algorithm)
+    assert source.identify(shows(good))
+    changed = change(good, place)
+    assert changed != good
+    assert refused(source, changed).detail == FORGED
+
+
+@pytest.mark.parametrize("header", [b"[]", b"\xff", b"\0", b"{", b'"alg"'])
+def test_a_header_that_is_no_object_cannot_be_read(provider: IdentityProvider, source: Bearer, header: bytes) -> None:
+    _, algorithm, key = provider.signing
+    assert "header cannot be read" in refused(source, sign(header, provider.claims(), key, algorithm)).detail
+
+
+@pytest.mark.parametrize("text", ["A.e30.AA", "{}..{}", "{}.{}.", "=.=.="])
+def test_a_token_without_one_of_its_parts_is_refused(provider: IdentityProvider, source: Bearer, text: str) -> None:
+    refused(source, text.format(*provider.token().split(".")))
 
 
 @settings(max_examples=150, deadline=None)
@@ -396,6 +426,12 @@ def test_a_token_from_the_future_is_refused_beyond_the_leeway(
     assert source.identify(shows(provider.token(**{claim: NOW + LEEWAY_SECONDS})))
     late = provider.token(**{claim: NOW + LEEWAY_SECONDS + 1})
     assert refused(source, late).detail == "The bearer token is not good yet."
+
+
+def test_of_both_starts_the_later_one_counts(provider: IdentityProvider, source: Bearer) -> None:
+    late = NOW + LEEWAY_SECONDS + 1
+    for token in (provider.token(iat=late, nbf=NOW), provider.token(iat=NOW, nbf=late)):
+        assert refused(source, token).detail == "The bearer token is not good yet."
 
 
 def test_a_token_can_be_too_old_though_it_has_not_expired(provider: IdentityProvider) -> None:

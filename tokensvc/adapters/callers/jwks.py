@@ -85,10 +85,10 @@ class Jwks:
         key = held.find(kid, algorithm) if held is not None and now < held.good_until else None
         if held is None or key is None:
             return self._find_for_sure(kid, algorithm)
-        if now < held.fresh_until or now < self._retry_at or not self._fetching.acquire(blocking=False):
+        if now < held.fresh_until or not self._fetching.acquire(blocking=False):
             return key
         try:
-            if self._held is held:
+            if self._held is held and self._monotonic() >= self._retry_at:
                 self._fetch()
             return (self._held or held).find(kid, algorithm)
         finally:
@@ -133,7 +133,6 @@ class Jwks:
             self._audit.note("keys_missed", {"url": self._url, "reason": str(exc)})
             return
         self._down = False
-        self._retry_at = -math.inf
         self._held = KeySet(keys, now + _fresh_seconds(fetched), now + STALE_SECONDS)
         self._audit.note("keys_fetched", {"url": self._url, "keys": len(keys), "ignored": ignored})
 
