@@ -99,6 +99,7 @@ BAD: list[tuple[str, str, str]] = [
     ("transformation", "{}", "neither pre nor post"),
     ("transformation", '{"Pre":"w-1"}', "neither pre nor post"),
     ("transformation", '{"pre":""}', "pre that is empty"),
+    ("transformation", '{"pre":" "}', "pre that is empty"),
     ("transformation", '{"pre":5}', "pre that is empty or no text"),
     ("transformation", '{"post":{}}', "post that is no list"),
     ("transformation", json.dumps({"post": [WIDTH] * 6}), "6 entries"),

@@ -159,7 +159,9 @@ def test_what_is_forced_is_set_whatever_the_client_says(folder: dict[str, str]) 
 
 
 def test_what_is_forced_wins_over_what_is_allowed() -> None:
-    assert texts(replace(USERS, allow={"folder": AllowAny()}), {"folder": "/admin"}, USER)["folder"] == "/users/u1"
+    profile = replace(USERS, allow={"folder": compile_rule(["/shared"])})
+    for folder in ("/shared", "/admin", "/a.b"):
+        assert texts(profile, {"folder": folder}, USER)["folder"] == "/users/u1"
 
 
 @pytest.mark.parametrize("ask", [AskV1(), AskV2({})])

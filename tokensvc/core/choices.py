@@ -45,8 +45,7 @@ def filled(occasion: Occasion, templates: Mapping[str, str]) -> dict[str, str]:
 def choose(occasion: Occasion, payload: Mapping[str, Any], forced: Mapping[str, str]) -> dict[str, str]:
     """Return the texts to sign, or refuse a choice by name with the rule that refused it. `forced` is filled."""
     profile, notes = occasion.profile, occasion.notes
-    spare = {name: text for name, text in profile.defaults.items() if name not in forced}
-    defaults = filled(occasion, spare)
+    defaults = filled(occasion, profile.defaults)
     chosen = {}
     for name, value in payload.items():
         _require_parameter(name)

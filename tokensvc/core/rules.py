@@ -54,8 +54,7 @@ class AllowList:
         templates = [compile_template(each) for each in self.values]
         if any(value == each.fixed for each in templates):
             return None
-        found = any(each.fixed is None and value == fill(each, values) for each in templates)
-        return None if found else f"is not {self}"
+        return None if any(value == fill(each, values) for each in templates) else f"is not {self}"
 
 
 @dataclass(frozen=True, slots=True)

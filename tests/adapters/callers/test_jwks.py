@@ -294,6 +294,13 @@ def test_a_provider_that_is_not_there_is_an_outage() -> None:
     assert notes.events == [("keys_missed", {"url": url, "reason": "ConnectionRefusedError instead of an answer"})]
 
 
+def test_a_host_that_is_no_name_is_an_outage() -> None:
+    keys = Jwks("https://id..example/jwks", monotonic=Hand(), audit=(notes := Notes()))
+    with pytest.raises(Outage):
+        keys.find(FIRST, "RS256")
+    assert notes.events[0][1]["reason"] == "UnicodeError instead of an answer"
+
+
 @pytest.mark.usefixtures("quick")
 def test_a_crowd_before_a_silent_provider_is_told_at_once(provider: IdentityProvider) -> None:
     """16 callers, one behind the other, would be 3 s."""
@@ -499,6 +506,8 @@ def test_keys_come_over_https_or_from_this_machine(url: str) -> None:
         "https://user:secret@id.example/jwks",
         "https://id.example/jwks#x",
         "https://id.example/a b",
+        "https://id.example/a\n",
+        "https://id.example/é",
         "https://id.example:port/",
         "https://id.example:99999/",
     ],

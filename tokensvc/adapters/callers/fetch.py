@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -39,7 +40,7 @@ class Fetched:
 def check_url(url: str) -> None:
     """Raise ValueError unless this is a URL to fetch keys from: https, or http on this machine."""
     parts = urlsplit(url)
-    if not parts.hostname or parts.username is not None or parts.fragment or not url.isascii() or " " in url:
+    if not parts.hostname or parts.username is not None or parts.fragment or not re.fullmatch(r"[!-~]+", url):
         raise ValueError("must be a URL with a host, without user, blank or fragment")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_this_machine(parts.hostname)):
         raise ValueError("must start with https:// (http:// only for this machine): keys must come unchanged")
@@ -82,7 +83,7 @@ class _Get(threading.Thread):
             self.fault = str(exc)
         except TimeoutError:
             self.fault = _TOO_LATE
-        except (OSError, http.client.HTTPException) as exc:
+        except (OSError, ValueError, http.client.HTTPException) as exc:  # ValueError: a host that is no name
             self.fault = f"{type(exc).__name__} instead of an answer"
         finally:
             self._connection.close()
