@@ -12,6 +12,7 @@ from tokensvc import wiring
 from tokensvc.adapters import event_log
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
 from tokensvc.config import ConfigurationError, Settings
+from tokensvc.core.addresses import Peers
 from tokensvc.web import Demo, Doors, Uploads, create_app
 
 _PAUSE_SECONDS: Final = 1.0
@@ -46,20 +47,22 @@ def create(settings: Settings | None = None) -> Flask:
     event_log.write_to(sys.stderr)
     nonces = wiring.nonce_store(settings)
     sources = wiring.caller_sources(settings)
+    throttle = wiring.throttle(settings)
     demo = next((Demo(source, COOKIE) for source in sources.values() if isinstance(source, DemoSignIn)), None)
     uploads = None
     if settings.upload.enabled:
         files = wiring.file_store(settings)
-        accept = wiring.accept(settings, nonces, files)
+        accept = wiring.accept(settings, nonces, files, throttle)
         upload = settings.upload
         uploads = Uploads(accept, files, list(settings.accounts), upload.plan.max_bytes, upload.url)
     return create_app(
         Doors(
-            wiring.issue(settings, nonces, sources),
+            wiring.issue(settings, nonces, sources, throttle),
             nonces.ready,
             settings.cors.origins,
             settings.cors.max_age,
             settings.hosts,
+            Peers.parse(settings.proxies),
             uploads,
             demo,
         )

@@ -11,26 +11,36 @@ from typing import Final, ParamSpec, TypeVar, cast
 
 import gevent
 from gevent import monkey
+from pydantic import SecretStr
 
 from tokensvc import config
 from tokensvc.adapters import embedded
 from tokensvc.adapters.api_keys import ApiKeys, Holder
+from tokensvc.adapters.callers.anonymous import Anonymous
+from tokensvc.adapters.callers.bearer import Bearer
+from tokensvc.adapters.callers.forwarded import Forwarded
+from tokensvc.adapters.callers.jwks import Jwks
+from tokensvc.adapters.callers.session import FlaskSession
+from tokensvc.adapters.callers.ticket import Tickets
+from tokensvc.adapters.callers.verifying_keys import KeySource, OneKey
 from tokensvc.adapters.demo_sign_in import DemoSignIn
 from tokensvc.adapters.disk_files import DiskFiles
 from tokensvc.adapters.event_log import EventLog
 from tokensvc.adapters.inspect import inspect
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import connect
+from tokensvc.adapters.throttle import RedisThrottle
+from tokensvc.core.addresses import Peers
 from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
 from tokensvc.core.profiles import Profile
-from tokensvc.core.rules import compile_rule
-from tokensvc.ports import CallerSource, FileStore, NonceStore
+from tokensvc.ports import CallerSource, FileStore, NonceStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.issue import Issue
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+THROTTLE_CONNECTIONS: Final = 4
 STORE_CONNECTIONS: Final = 32
 """Connections to the nonce store, at most, for each worker."""
 
@@ -69,21 +79,34 @@ def store_directory(settings: config.Settings) -> Path:
     return settings.data_dir / "store"
 
 
-def nonce_store(settings: config.Settings) -> NonceStore:
-    """The nonce store: at REDIS_URL, or the embedded one, which the launcher or `tokensvc store` runs.
+def store_url(settings: config.Settings) -> str:
+    """Where Redis is: REDIS_URL, or the embedded store, which the launcher or `tokensvc store` runs.
 
-    Raises `config.ConfigurationError` if there is neither; an embedded one that is down now is an outage, later.
+    Raises `config.ConfigurationError` if there is neither.
     """
     if settings.redis_url is not None:
-        client = connect(settings.redis_url.get_secret_value(), connections=STORE_CONNECTIONS)
-        return RedisNonces(client, chance=chance, on_fence="rotate")
+        return settings.redis_url.get_secret_value()
     try:
-        url = embedded.url(store_directory(settings))
+        return embedded.url(store_directory(settings))
     except FileNotFoundError:
         what = f"is not set, and no store of our own was ever started in {store_directory(settings)}"
         remedy = "set it, or run `tokensvc store` beside this, or start with `tokensvc serve`, which does"
         raise config.ConfigurationError([config.Fault("REDIS_URL", what, remedy)]) from None
-    return RedisNonces(connect(url, connections=STORE_CONNECTIONS), chance=chance, on_fence="wait")
+
+
+def nonce_store(settings: config.Settings) -> NonceStore:
+    """The nonce store. One that is down now is an outage, later."""
+    client = connect(store_url(settings), connections=STORE_CONNECTIONS)
+    return RedisNonces(client, chance=chance, on_fence="wait" if settings.redis_url is None else "rotate")
+
+
+def throttle(settings: config.Settings) -> RedisThrottle:
+    """The courtesy that slows strangers down, for both use cases; on connections of its own, which may all be busy."""
+    client = connect(store_url(settings), connections=THROTTLE_CONNECTIONS)
+    failures, anonymous = (
+        config.parse_rate(text) for text in (settings.throttle.failures, settings.throttle.anonymous)
+    )
+    return RedisThrottle(client, clock=clock, audit=EventLog(), failures=failures, anonymous=anonymous)
 
 
 def file_store(settings: config.Settings) -> DiskFiles:
@@ -119,38 +142,72 @@ def key_rings(settings: config.Settings) -> dict[str, KeyRing]:
 
 def profiles(settings: config.Settings) -> dict[str, Profile]:
     """The profiles by name."""
-    return {
-        name: Profile(
-            name,
-            profile.account,
-            tuple(profile.callers),
-            frozenset(profile.versions),
-            profile.lifetime,
-            profile.unissued == "cross-off",
-            {parameter: compile_rule(spec) for parameter, spec in profile.allow.items()},
-        )
-        for name, profile in settings.profiles.items()
-    }
+    return {name: profile.build(name) for name, profile in settings.profiles.items()}
 
 
 def caller_sources(settings: config.Settings) -> dict[str, CallerSource]:
     """The caller sources by name."""
-    return {name: _caller_source(name, source) for name, source in settings.callers.items()}
+    proxies = Peers.parse(settings.proxies)
+    return {name: _caller_source(name, source, proxies) for name, source in settings.callers.items()}
 
 
-def _caller_source(name: str, source: config.Source) -> CallerSource:
-    if isinstance(source, config.DemoSource):
-        return DemoSignIn(name, Secret(source.secret_key.get_secret_value()))
+def _caller_source(name: str, source: config.Source, proxies: Peers) -> CallerSource:
+    match source:
+        case config.DemoSource():
+            return DemoSignIn(name, _secret(source.secret_key))
+        case config.SessionSource():
+            keys = [_secret(key) for key in (source.secret_key, *source.fallback_keys)]
+            options = {"cookie": source.cookie, "subject": source.subject}
+            return FlaskSession(name, keys, clock=clock, claims=source.claims, max_age=source.max_age, **options)
+        case config.BearerSource():
+            return _bearer(name, source)
+        case config.TicketSource():
+            keys = [_secret(key) for key in (source.secret_key, *source.fallback_keys)]
+            return Tickets(name, keys, clock=clock, max_age=source.max_age)
+        case config.ForwardedSource():
+            return Forwarded(name, header=source.header, trusted=Peers.parse(source.trusted))
+        case config.AnonymousSource():
+            return Anonymous(name, proxies=proxies)
     return ApiKeys(name, {key.sha256: Holder(key.subject, frozenset(key.may)) for key in source.keys})
 
 
-def issue(settings: config.Settings, nonces: NonceStore, sources: Mapping[str, CallerSource]) -> Issue:
+def _secret(text: SecretStr) -> Secret:
+    return Secret(text.get_secret_value())
+
+
+def _bearer(name: str, source: config.BearerSource) -> Bearer:
+    if source.jwks_url is not None:
+        keys: KeySource = Jwks(source.jwks_url, monotonic=time.monotonic, audit=EventLog())
+    elif source.public_key is not None:
+        keys = OneKey.from_pem(source.public_key)
+    else:
+        keys = OneKey.from_secret(_secret(source.secret_key or SecretStr("")))
+    return Bearer(
+        name,
+        issuer=source.issuer,
+        audience=source.audience,
+        keys=keys,
+        clock=clock,
+        algorithms=source.algorithms,
+        leeway=source.leeway,
+        max_age=source.max_age,
+        subject_claim=source.subject,
+        required_claims=source.required_claims,
+    )
+
+
+def issue(
+    settings: config.Settings, nonces: NonceStore, sources: Mapping[str, CallerSource], throttle: Throttle
+) -> Issue:
     """The use case that hands out credentials."""
-    return Issue(profiles(settings), key_rings(settings), sources, nonces, clock, chance, EventLog())
+    anonymous = frozenset(name for name, source in sources.items() if isinstance(source, Anonymous))
+    return Issue(
+        profiles(settings), key_rings(settings), sources, nonces, clock, chance, EventLog(), throttle, anonymous
+    )
 
 
-def accept(settings: config.Settings, nonces: NonceStore, files: FileStore) -> Accept:
+def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
     pairs = tuple(pair for ring in key_rings(settings).values() for pair in ring.pairs)
     cross_off = frozenset(profile.account for profile in profiles(settings).values() if profile.cross_off)
-    return Accept(AcceptedKeys(pairs), cross_off, nonces, files, inspect, clock, chance, EventLog())
+    return Accept(AcceptedKeys(pairs), cross_off, nonces, files, inspect, clock, chance, EventLog(), throttle)

@@ -18,7 +18,7 @@ from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core import v1, v2
-from tokensvc.core.callers import Caller, Presented
+from tokensvc.core.callers import Caller, Evidence, Presented
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.keys import KeyPair, KeyRing, Secret
 from tokensvc.core.nonces import NonceId, nonce_id
@@ -260,6 +260,10 @@ class Source:
 
     def __init__(self, answer: Caller | Refusal | None) -> None:
         self.answer, self.asked = answer, 0
+
+    @property
+    def evidence(self) -> Evidence:
+        return "header"
 
     def identify(self, _presented: Presented) -> Caller | None:
         self.asked += 1

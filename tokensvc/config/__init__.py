@@ -13,10 +13,37 @@ from pydantic import ValidationError
 from .faults import ConfigurationError, Fault, faults_of
 from .meaning import faults_in_meaning
 from .reading import read
-from .settings import ApiKey, DemoSource, Settings, Source
+from .settings import Settings
+from .sources import (
+    AnonymousSource,
+    ApiKey,
+    ApiKeySource,
+    BearerSource,
+    DemoSource,
+    ForwardedSource,
+    SessionSource,
+    Source,
+    TicketSource,
+)
+from .spellings import parse_rate
 from .unbuilt import take_out_unbuilt
 
-__all__ = ["ApiKey", "ConfigurationError", "DemoSource", "Fault", "Settings", "Source", "load"]
+__all__ = [
+    "AnonymousSource",
+    "ApiKey",
+    "ApiKeySource",
+    "BearerSource",
+    "ConfigurationError",
+    "DemoSource",
+    "Fault",
+    "ForwardedSource",
+    "SessionSource",
+    "Settings",
+    "Source",
+    "TicketSource",
+    "load",
+    "parse_rate",
+]
 
 
 def load(environment: Mapping[str, str], *, demo: bool = False) -> Settings:

@@ -12,7 +12,9 @@ from typing import Final
 
 from pydantic import ValidationError
 
-_OF_UNION: Final = re.compile(r"(?<=^callers\.)([^.]+)\.(?:api_key|demo)(?=[.\[]|$)")
+_OF_UNION: Final = re.compile(
+    r"(?<=^callers\.)([^.]+)\.(?:api_key|demo|session|bearer|ticket|forwarded|anonymous)(?=[.\[]|$)"
+)
 """pydantic names the member of the union after the table's name; the file does not."""
 
 _SENTENCES: Final = {

@@ -16,7 +16,9 @@ from .faults import Fault
 from .settings import FROM_ENVIRONMENT
 
 DEFAULT_FILE: Final = "tokensvc.toml"
-SECRET_MEMBERS: Final = ("private_key", "secret_key")
+SECRET_MEMBERS: Final = ("private_key", "secret_key", "public_key")
+SECRET_LISTS: Final = ("fallback_keys",)
+"""Members that may be given as `fallback_key_files`, a list of paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ def read(environment: Mapping[str, str]) -> Written:
     if named or path.exists():
         _read_file(path, written)
     _read_secret_files(path.parent, written)
+    _read_secret_lists(path.parent, written)
     _take_account(written)
     _take_single_variables(written)
     return written
@@ -109,6 +112,25 @@ def _read_secret_files(folder: Path, written: Written) -> None:
                 written.faults.append(Fault(place, "must be a path in quotes"))
             elif (text := _read_secret(folder / path, place, written)) is not None:
                 table[name] = text
+
+
+def _read_secret_lists(folder: Path, written: Written) -> None:
+    """The same for `fallback_key_files`: a list of paths for a list of secrets."""
+    for table, where in list(_tables_in(written.tables, "")):
+        for name in SECRET_LISTS:
+            member = f"{name.removesuffix('s')}_files"
+            paths, place = table.pop(member, None), f"{where}.{member}".lstrip(".")
+            if paths is None:
+                continue
+            if name in table:
+                written.faults.append(Fault(place, f"{name} is set too", "use one of the two"))
+            elif not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+                written.faults.append(Fault(place, "must be a list of paths in quotes"))
+            else:
+                texts = [
+                    _read_secret(folder / path, f"{place}[{number}]", written) for number, path in enumerate(paths)
+                ]
+                table[name] = [text for text in texts if text is not None]
 
 
 def _tables_in(value: object, where: str) -> Iterator[tuple[dict[str, Any], str]]:

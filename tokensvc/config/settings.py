@@ -6,36 +6,40 @@ Types are strict: TOML has types of its own, and `lifetime = true` must not come
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AwareDatetime, Field, model_validator
 
+from tokensvc.core import profiles as core
 from tokensvc.core.params import CLIENT_CHOICES
 from tokensvc.core.profiles import DEFAULT_LIFETIME_SECONDS
+from tokensvc.core.quotas import MOST_COUNTED, MOST_PER_DAY
+from tokensvc.core.rules import compile_rule
 from tokensvc.core.window import MAX_LIFETIME_SECONDS
 
+from .sources import Source
 from .spellings import (
     Address,
-    Allowed,
+    AllowSpec,
     Bytes,
     Folder,
     HostName,
-    KeyId,
+    MediaType,
     Name,
+    Network,
     Origin,
     PrivateKey,
     PublicKey,
+    RateText,
     RedisUrl,
-    Sha256,
     Url,
+    fault,
+    parse_rate,
 )
+from .table import Table
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
-
-
-class Key(_Table):
+class Key(Table):
     """A key pair of the account; all of them verify."""
 
     public_key: PublicKey = Field(description="the account's public key, `public_…`")
@@ -47,7 +51,7 @@ class Key(_Table):
     )
 
 
-class Account(_Table):
+class Account(Table):
     """An ImageKit account. `IMAGEKIT_PUBLIC_KEY` and its companions are a short form of `[accounts.default]`."""
 
     url_endpoint: Url = Field(default="", description="the account's URL endpoint at ImageKit")
@@ -55,7 +59,7 @@ class Account(_Table):
     keys: list[Key] = Field(min_length=1, description="the key pairs, below")
 
 
-class Cors(_Table):
+class Cors(Table):
     """Whose pages may call the service from a browser."""
 
     origins: list[Origin] = Field(
@@ -66,35 +70,23 @@ class Cors(_Table):
     )
 
 
-class ApiKey(_Table):
-    """Only the SHA-256 of a key is kept; `tokensvc keys new` makes one and prints this table."""
+class Limits(Table):
+    """What each caller may have, and what each file may be. Left out: no limit."""
 
-    id: KeyId = Field(description="name of the key, for logs")
-    sha256: Sha256 = Field(description="hex SHA-256 of the whole key text, `tsk_` included; lower case")
-    subject: str = Field(min_length=1, max_length=128, description="whom credentials are issued to")
-    may: list[Literal["issue", "redeem", "operate"]] = Field(
-        default=["issue"], description="what it may be used for: `issue`, `redeem`, `operate`"
+    max_bytes: Bytes | None = Field(default=None, description='largest file, in bytes or as a text such as `"25MB"`')
+    types: list[MediaType] = Field(default=[], description='MIME types, such as `"image/*"`, `"application/pdf"`')
+    rate: RateText | None = Field(
+        default=None, description='credentials for each caller in any such time, such as `"60/minute"`'
+    )
+    per_day: int | None = Field(
+        default=None, ge=1, le=MOST_PER_DAY, description="credentials for each caller and day (UTC)"
+    )
+    outstanding: int | None = Field(
+        default=None, ge=1, le=MOST_COUNTED, description="credentials of each caller issued and not yet spent"
     )
 
 
-class ApiKeySource(_Table):
-    """Callers with `Authorization: Bearer tsk_…`."""
-
-    kind: Literal["api_key"] = Field(description='`"api_key"`')
-    keys: list[ApiKey] = Field(min_length=1, description="the keys, below")
-
-
-class DemoSource(_Table):
-    """The sign-in of the development server's page. `tokensvc serve` refuses it."""
-
-    kind: Literal["demo"] = Field(description='`"demo"`')
-    secret_key: SecretStr = Field(min_length=32, description="what its cookie is signed with, 32 characters or more")
-
-
-Source = Annotated[ApiKeySource | DemoSource, Field(discriminator="kind")]
-
-
-class Profile(_Table):
+class Profile(Table):
     """Who may ask, for what, and for how long. `/auth` is the profile `default`, `/auth/NAME` any other."""
 
     account: str = Field(default="default", description="name of the account that signs")
@@ -112,19 +104,72 @@ class Profile(_Table):
         default="refuse",
         description='`"cross-off"`: also take, once, a credential that was minted elsewhere with the account\'s key',
     )
-    allow: dict[str, Allowed] = Field(
-        default=dict.fromkeys(sorted(CLIENT_CHOICES), True),
-        description="upload parameters that a v2 client may choose, each `NAME = true`; any other is refused by name",
+    force: dict[str, str] = Field(
+        default={},
+        description="upload parameters that are set whatever a v2 client says; the texts may hold `{subject}`, "
+        "`{claims.NAME}` and `{date}`",
     )
+    allow: dict[str, AllowSpec] = Field(
+        default=dict.fromkeys(sorted(CLIENT_CHOICES), True),
+        description='upload parameters that a v2 client may choose, each `true`, a list, a `"glob*"`, '
+        '`{regex = "…"}` (RE2) or `{max_length = 64}`; any other is refused by name',
+    )
+    defaults: dict[str, str] = Field(
+        default={}, description="upload parameters that are set where a v2 client says nothing; texts as in `force`"
+    )
+    limits: Limits = Field(default=Limits(), description="limits, below")
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        try:
+            self.build("default")
+        except ValueError as exc:
+            raise fault("profile", str(exc)) from None
+        return self
+
+    def build(self, name: str) -> core.Profile:
+        """The profile as the rules know it; ValueError says which parameter it is that cannot be."""
+        limits = self.limits
+        rules = {}
+        for parameter, spec in self.allow.items():
+            try:
+                rules[parameter] = compile_rule(spec)
+            except ValueError as exc:
+                raise ValueError(f"allow.{parameter}: {exc}") from None
+        return core.Profile(
+            name,
+            self.account,
+            tuple(self.callers),
+            frozenset(self.versions),
+            self.lifetime,
+            self.unissued == "cross-off",
+            rules,
+            self.force,
+            self.defaults,
+            core.Limits(
+                limits.max_bytes,
+                tuple(limits.types),
+                None if limits.rate is None else parse_rate(limits.rate),
+                limits.per_day,
+                limits.outstanding,
+            ),
+        )
 
 
-class Plan(_Table):
+class Throttle(Table):
+    """How many requests an address may make in vain, or without a name, before it is refused for a while."""
+
+    failures: RateText = Field(default="30/minute", description="requests with evidence that is not good")
+    anonymous: RateText = Field(default="600/minute", description="requests of callers of kind `anonymous`")
+
+
+class Plan(Table):
     """Limits of the upload endpoint; the default is that of ImageKit's free plan."""
 
     max_bytes: Bytes = Field(default=25_000_000, description='largest file, in bytes or as a text such as `"25MB"`')
 
 
-class Upload(_Table):
+class Upload(Table):
     """The own, ImageKit-compatible upload endpoint."""
 
     enabled: bool = Field(default=True, description="whether there is one")
@@ -140,7 +185,7 @@ class Upload(_Table):
     plan: Plan = Field(default=Plan(), description="limits, below")
 
 
-class Settings(_Table):
+class Settings(Table):
     """The whole configuration, checked."""
 
     hosts: list[HostName] = Field(
@@ -148,10 +193,16 @@ class Settings(_Table):
         description='host names that are answered, such as `"uploads.example"`, or `".example"` with all below it; '
         "empty: any",
     )
+    proxies: list[Network] = Field(
+        default=[],
+        description='trusted proxies, as `"10.0.0.0/8"` or `"unix"`: behind them, who asks is the last address in '
+        "X-Forwarded-For that is no proxy",
+    )
     accounts: dict[Name, Account] = Field(default={}, description="ImageKit accounts, below")
     cors: Cors = Field(default=Cors(), description="browsers, below")
     callers: dict[Name, Source] = Field(default={}, description="caller sources, below")
     profiles: dict[Name, Profile] = Field(default={}, description="profiles, below")
+    throttle: Throttle = Field(default=Throttle(), description="slowing down strangers, below")
     upload: Upload = Field(default=Upload(), description="the upload endpoint, below")
     redis_url: RedisUrl | None = None
     data_dir: Path = Path("var")

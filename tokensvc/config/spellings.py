@@ -14,20 +14,26 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
+from tokensvc.core.addresses import Peers
 from tokensvc.core.keys import private_key_faults, public_key_faults
+from tokensvc.core.profiles import Rate
+from tokensvc.core.quotas import LONGEST_WINDOW_SECONDS, MOST_COUNTED
 
 STORE_SCHEMES: Final = ("redis", "rediss", "unix")
 
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,15}) ?(B|kB|KB|MB|GB)", re.ASCII)
 _UNITS: Final = {"B": 1, "kB": 1_000, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 _ORIGIN: Final = re.compile(r"(https?)://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
+_RATE: Final = re.compile(r"([1-9][0-9]{0,8})/(?:(second|minute|hour|day)|([1-9][0-9]{0,8}) ?s)", re.ASCII)
+_PERIODS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _HOST: Final = re.compile(r"\.?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\]")
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _MAX_PORT: Final = 65_535
 _STORES_NOT_BUILT: Final = ("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 
 
-def _fault(kind: str, sentence: str) -> PydanticCustomError:
+def fault(kind: str, sentence: str) -> PydanticCustomError:
+    """A fault of the configuration, in a sentence of ours; the place is put before it."""
     return PydanticCustomError(kind, "{sentence}", {"sentence": sentence})
 
 
@@ -36,24 +42,24 @@ def _size(value: object) -> object:
         return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise _fault("size", 'must be a number of bytes above 0, or a text such as "25MB" (units: B, kB, MB, GB)')
+        raise fault("size", 'must be a number of bytes above 0, or a text such as "25MB" (units: B, kB, MB, GB)')
     return int(match[1]) * _UNITS[match[2]]
 
 
 def _origin(value: object) -> object:
     match = _ORIGIN.fullmatch(value) if isinstance(value, str) else None
     if match is None or int(match[2] or 1) > _MAX_PORT:
-        raise _fault(
+        raise fault(
             "origin", 'must be an exact origin such as "https://app.example": lower case, no path, no * and no blanks'
         )
     if match[2] == _DEFAULT_PORTS[match[1]]:
-        raise _fault("origin", f"must not name port {match[2]}: browsers leave out the default port of {match[1]}")
+        raise fault("origin", f"must not name port {match[2]}: browsers leave out the default port of {match[1]}")
     return value
 
 
 def _host(value: object) -> object:
     if not isinstance(value, str) or not _HOST.fullmatch(value):
-        raise _fault(
+        raise fault(
             "host", 'must be a host name such as "uploads.example", or ".example" with all below: no scheme, no port'
         )
     return value
@@ -64,7 +70,7 @@ def _matching(pattern: str, sentence: str) -> BeforeValidator:
 
     def check(value: object) -> object:
         if isinstance(value, str) and not re.fullmatch(pattern, value, re.ASCII):
-            raise _fault("pattern", sentence)
+            raise fault("pattern", sentence)
         return value
 
     return BeforeValidator(check)
@@ -73,40 +79,66 @@ def _matching(pattern: str, sentence: str) -> BeforeValidator:
 def _key(faults_of: Callable[[str], list[str]], name: str) -> Callable[[object], object]:
     def check(value: object) -> object:
         if isinstance(value, str) and (faults := faults_of(value)):
-            raise _fault("key", f"the {name} key {'; it '.join(faults)}")
+            raise fault("key", f"the {name} key {'; it '.join(faults)}")
         return value
 
     return check
 
 
-def _true(value: object) -> object:
-    if value is not True:
-        raise _fault("allow", "must be true; leave the parameter out to refuse it")
+def _network(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            Peers.parse([value])
+        except ValueError as exc:
+            raise fault("network", str(exc)) from None
     return value
+
+
+def _pem(value: object) -> object:
+    if isinstance(value, str) and ("-----BEGIN" not in value or "PRIVATE KEY" in value):
+        raise fault("pem", "must be a public key in PEM: text that begins with -----BEGIN PUBLIC KEY-----")
+    return value
+
+
+def _rate(value: object) -> object:
+    if isinstance(value, str):
+        parse_rate(value)
+    return value
+
+
+def parse_rate(text: str) -> Rate:
+    """Read `60/minute` or `5/10s`."""
+    match = _RATE.fullmatch(text)
+    if match is None:
+        raise fault("rate", 'must be like "60/minute": a number, and second, minute, hour, day, or seconds as "10s"')
+    rate = Rate(int(match[1]), _PERIODS[match[2]] if match[2] else int(match[3]))
+    if rate.count > MOST_COUNTED or rate.seconds > LONGEST_WINDOW_SECONDS:
+        raise fault("rate", f"must be at most {MOST_COUNTED}, in at most {LONGEST_WINDOW_SECONDS} s")
+    return rate
 
 
 def _redis_url(value: object) -> object:
     """The address is never quoted: it has a password in it, and if it is malformed, anywhere in it."""
     scheme = value.partition("://")[0] if isinstance(value, str) and "://" in value else ""
     if scheme in _STORES_NOT_BUILT:
-        raise _fault("redis_url", f"{scheme}:// is not built yet; use redis://, rediss:// or unix://")
+        raise fault("redis_url", f"{scheme}:// is not built yet; use redis://, rediss:// or unix://")
     if scheme not in STORE_SCHEMES:
-        raise _fault("redis_url", "must start with redis://, rediss:// or unix://")
+        raise fault("redis_url", "must start with redis://, rediss:// or unix://")
     return value
 
 
 def _folder(value: object) -> object:
     """`file:///a%20b` as the path `/a b`."""
     if not isinstance(value, str):
-        raise _fault("store", 'must be a text such as "file:///var/lib/tokensvc/files"')
+        raise fault("store", 'must be a text such as "file:///var/lib/tokensvc/files"')
     if value.startswith("s3://"):
-        raise _fault("store", "s3:// is not built yet; use file:// and an absolute path")
+        raise fault("store", "s3:// is not built yet; use file:// and an absolute path")
     parts = urlsplit(value)
     path = unquote(parts.path)
     if parts.scheme != "file" or parts.netloc or not path.startswith("/") or "\0" in path:
-        raise _fault("store", "must be file:// and an absolute path, so three slashes: file:///var/lib/tokensvc/files")
+        raise fault("store", "must be file:// and an absolute path, so three slashes: file:///var/lib/tokensvc/files")
     if parts.query or parts.fragment:
-        raise _fault("store", "must not have ? or #; in a path write them as %3F and %23")
+        raise fault("store", "must not have ? or #; in a path write them as %3F and %23")
     return Path(path)
 
 
@@ -138,7 +170,28 @@ Address = Annotated[
 
 PublicKey = Annotated[str, BeforeValidator(_key(public_key_faults, "public"))]
 PrivateKey = Annotated[SecretStr, BeforeValidator(_key(private_key_faults, "private"))]
-Allowed = Annotated[bool, BeforeValidator(_true)]
+AllowSpec = bool | str | list[str] | dict[str, str | int]
+"""`true`, a glob, a list, or a table with `regex` or `max_length`; `core.rules.compile_rule` says which are good."""
+
+MediaType = Annotated[
+    str, _matching(r"[a-z]+/(\*|[a-z0-9][a-z0-9.+-]*)|\*/\*", 'must be a MIME type in lower case, such as "image/*"')
+]
+RateText = Annotated[str, BeforeValidator(_rate)]
+Network = Annotated[str, BeforeValidator(_network)]
+Pem = Annotated[str, BeforeValidator(_pem)]
+HeaderName = Annotated[
+    str, _matching(r"[A-Za-z][A-Za-z0-9-]{0,63}", "must be the name of a header: letters, digits, -")
+]
+KeySetUrl = Annotated[
+    str,
+    _matching(
+        r"https://[^\s#@]+|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?(/[^\s#]*)?",
+        "must start with https://; http:// is for this machine only",
+    ),
+]
+Subject = Annotated[
+    str, _matching(r"[^\s](.{0,126}[^\s])?", "must have 1 to 128 characters, with no blank at either end")
+]
 RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 """A folder of this machine, written as `file:///path`."""

@@ -101,6 +101,26 @@ def client_address(peer: str, forwarded_for: str, proxies: Peers) -> Address | N
     return here
 
 
+_WITHIN: Final = tuple(
+    ip_network(text)
+    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10")
+)
+
+
+def address_to_slow_down(peer: str, forwarded_for: str, proxies: Peers) -> str:
+    """The client's address as far as it is certain enough to refuse it something; otherwise "unix", which is nobody.
+
+    A peer in a private network that is not configured as a proxy may well be one, with everybody's requests.
+    """
+    try:
+        address = client_address(peer, forwarded_for, proxies)
+    except ValueError:
+        return UNIX
+    if address is None or (peer not in proxies and any(address in network for network in _WITHIN)):
+        return UNIX
+    return str(address)
+
+
 def subject_of(address: Address) -> str:
     """The name under which an address is counted: itself, or its /64."""
     if isinstance(address, IPv4Address):

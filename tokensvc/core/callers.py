@@ -51,12 +51,18 @@ class Presented:
     """What a request brings along that may identify its caller; the only view of a request that sources get.
 
     `headers` has lower-case names; one that came twice is joined by commas. `peer` is the address of the direct peer,
-    or "unix".
+    or "unix". `client` is the address of whom it asks for, if the peer is a proxy that is trusted to say so.
     """
 
     headers: Mapping[str, str] = field(repr=False)
     cookies: Mapping[str, str] = field(repr=False)
     peer: str
+    client: str = ""
+
+    @property
+    def address(self) -> str:
+        """Where the request comes from, for slowing down."""
+        return self.client or self.peer
 
     @property
     def bearer(self) -> str | None:

@@ -118,15 +118,15 @@ class Issue:
     def _identify_slowly(self, profile: Profile, presented: Presented) -> Caller:
         if self.throttle is None:
             return self.identify(profile, presented)
-        self.throttle.check(presented.peer)
+        self.throttle.check(presented.address)
         try:
             caller = self.identify(profile, presented)
         except Refusal as refusal:
             if refusal.code == Code.CALLER_INVALID:
-                self.throttle.failed(presented.peer)
+                self.throttle.failed(presented.address)
             raise
         if caller.source in self.anonymous:
-            self.throttle.anonymous(presented.peer)
+            self.throttle.anonymous(presented.address)
         return caller
 
     def _cross_off(self, once: Once) -> None:
