@@ -41,17 +41,19 @@ def compile_checks(limits: Limits, forced: Mapping[str, str], client: str | None
     ours = [*_of_limits(limits), *_of_forced(forced)]
     if "checks" in forced:
         ours.append(_read_ours(forced["checks"]))
+    for each in ours:
+        _require_plain(each)
     parts = [_join(ours)] if ours else []
-    if parts:
-        _read_ours(write(parts[0]))  # whatever else is wrong with ours is the profile's fault, not the client's
     if client:
         parts.append(_read_client(client))
     if not parts:
         return None
     text = write(_join(parts))
     try:
-        parse(text)
+        parse(text)  # each part may be well and all of them too long, or too deep
     except ChecksSyntax as fault:
+        if ours:
+            _read_ours(write(parts[0]))
         raise Refusal(
             Code.PARAMETER_INVALID,
             f"checks cannot be joined to those of the profile: together, {fault.reason}.",
@@ -113,8 +115,6 @@ def _spellings(folder: str) -> tuple[str, ...]:
     Its examples leave the slash out. A wrong guess would refuse every upload of the profile; naming both lets no
     other folder in.
     """
-    if set(folder) & set("\"'\\"):
-        raise ValueError("a forced folder cannot hold quotes or backslashes")
     bare = folder.strip("/")
     return tuple(dict.fromkeys((folder, f"/{bare}", bare) if bare else ("/", "")))
 
@@ -127,12 +127,15 @@ def _one_of(field: str, values: tuple[str, ...]) -> Comparison:
 
 def _read_ours(text: str) -> Expression:
     try:
-        expression = parse(text)
+        return parse(text)
     except ChecksSyntax as fault:
         raise ValueError(f"the profile's checks cannot be read {fault}") from None
+
+
+def _require_plain(expression: Expression) -> None:
+    """Before it is written: a forced folder `a', "b` would be read back as two."""
     if any(_has_quote(each) for each in _comparisons(expression)):
-        raise ValueError("the profile's checks hold a quote inside of a text")
-    return expression
+        raise ValueError("the profile's folder or checks hold a quote inside of a text")
 
 
 def _read_client(text: str) -> Expression:

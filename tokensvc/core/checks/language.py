@@ -157,15 +157,13 @@ class _Reader:
         return Comparison(name.text, operator, self._value(kind, operator), name.position)
 
     def _operator(self) -> Operator:
-        at = self.here
-        written = at.text if at.lexeme in (Lexeme.SYMBOL, Lexeme.WORD) else ""
-        if written == "NOT":
-            self._next()
-            written = f"NOT {self.here.text}"
-        if written not in _OPERATORS:
-            raise self.unexpected("=, IN or HAS" if written.startswith("NOT") else "an operator")
+        negation = "NOT " if self._take(Lexeme.WORD, "NOT") else ""
+        unquoted = self.here.lexeme in (Lexeme.SYMBOL, Lexeme.WORD)
+        operator = _OPERATORS.get(negation + self.here.text) if unquoted else None
+        if operator is None:
+            raise self.unexpected("=, IN or HAS" if negation else "an operator")
         self._next()
-        return _OPERATORS[written]
+        return operator
 
     def _value(self, kind: FieldKind, operator: Operator) -> Scalar | tuple[Scalar, ...]:
         opening = self.here

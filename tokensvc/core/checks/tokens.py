@@ -102,7 +102,7 @@ def _token(lexeme: Lexeme, text: str, position: int) -> Token:
         inside = text[1:-1]
         if "\\" in inside:
             raise ChecksSyntax(position + text.index("\\"), "a text cannot hold a backslash")
-        unfit_reason = unfit(inside)
+        unfit_reason = None if inside.isascii() and inside.isprintable() else unfit(inside)
         if unfit_reason:
             raise ChecksSyntax(position, f"this text {unfit_reason}")
         return Token(lexeme, inside, position)
