@@ -24,7 +24,7 @@ _USAGE: Final = 2
 _OUTAGE: Final = 3
 _MAX_PORT: Final = 65_535
 
-_STORE_COMES_WITHIN_SECONDS: Final = 10.0
+_STORE_COMES_WITHIN_SECONDS: Final = 5.0
 _LOOK_AGAIN_SECONDS: Final = 0.05
 _WITHOUT_STORE: Final = (
     "Set REDIS_URL, or run `tokensvc store` beside gunicorn, or use `tokensvc serve`, which runs both."
@@ -91,7 +91,7 @@ def serve(bind: str | None, workers: int | None) -> None:
     command = launcher.gunicorn_command(
         bind or f"0.0.0.0:{settings.port}",
         workers or settings.workers or len(os.sched_getaffinity(0)),
-        "tokensvc.application:create()",
+        "tokensvc.application:create_for_worker()",
     )
     _launch(command, environment, settings, may_reload=lambda: _may_reload(environment))
 

@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -52,11 +51,14 @@ class _Stopped(BaseException):
 
 
 def gunicorn_command(bind: str, workers: int, application: str, extra: Sequence[str] = ()) -> list[str]:
-    """The command line; the console script, because gunicorn's own re-exec needs one."""
+    """The command line: the console script, because gunicorn's own re-exec needs one, if it is beside this Python.
+
+    Never the first one on PATH, which may well be another environment's.
+    """
     script = Path(sys.executable).with_name("gunicorn")
-    program = str(script) if script.exists() else shutil.which("gunicorn") or "gunicorn"
+    program = [str(script)] if script.exists() else [sys.executable, "-m", "gunicorn"]
     options = ["--config", "python:tokensvc.gunicorn_settings", "--bind", bind, "--workers", str(workers)]
-    return [program, *options, *extra, application]
+    return [*program, *options, *extra, application]
 
 
 def run(

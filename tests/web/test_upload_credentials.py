@@ -170,7 +170,7 @@ def test_an_expired_credential_is_told_in_imagekits_words(service: Service) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "a.b.c", str(uuid.uuid4()), "{token}=", "{token}\u00e9", "x" * 9000, "{token}.x"]
+    "text", ["x", "a.b.c", "6f2c3d0e-2b6c-4b9a-9a55-0c8f6b1d7e21", "{token}=", "{token}\u00e9", "x" * 9000, "{token}.x"]
 )
 def test_a_text_that_is_not_the_jwt_is_refused(service: Service, text: str) -> None:
     token = service.jwt({"fileName": "a.png"})

@@ -26,14 +26,12 @@ def load(environment: Mapping[str, str], *, demo: bool = False) -> Settings:
     address, and such a source would let anybody in: it is for the development server alone.
     """
     written = read(environment)
-    faults = list(written.faults)
+    faults = [*written.faults, *faults_in_meaning(written, demo=demo), *take_out_unbuilt(written.tables)]
     told = {fault.place for fault in faults}
-    faults += faults_in_meaning(written, demo=demo)
-    faults += take_out_unbuilt(written.tables)
     try:
         settings = Settings.model_validate(written.tables)
     except ValidationError as exc:
-        # What could not be read was told already; that it is not there is no further fault.
+        # One fault a place: that what could not be read is not there, for one, is no further fault.
         faults += [fault for fault in faults_of(exc, written.places) if fault.place not in told]
     if faults:
         raise ConfigurationError(faults)

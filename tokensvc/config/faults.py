@@ -1,6 +1,6 @@
 """What is wrong with a configuration, in words: where, what, and what to do.
 
-pydantic's own sentences are for programmers and some quote the input, which may be a key; ours never do.
+pydantic's own sentences are for programmers, and some quote the input, which may be a key; ours never do.
 """
 
 from __future__ import annotations
@@ -20,6 +20,21 @@ _SENTENCES: Final = {
     "missing": "is missing",
     "union_tag_not_found": "has no kind",
     "union_tag_invalid": "is of a kind that does not exist",
+    "literal_error": "must be {expected}",
+    "string_type": "must be a text in quotes",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "int_type": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list in [ ]",
+    "too_short": "must not be empty",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "datetime_type": "must be a time such as 2026-12-01T00:00:00Z, without quotes",
+    "timezone_aware": "has no time zone",
 }
 _REMEDIES: Final = {
     "extra_forbidden": "remove it, or look up its spelling in docs/configuration.md",
@@ -54,7 +69,7 @@ def faults_of(error: ValidationError, places: Mapping[str, str]) -> list[Fault]:
     found = []
     for detail in error.errors(include_url=False, include_input=False):
         place = _OF_UNION.sub(r"\1", place_of(detail["loc"])) or "configuration"
-        what = _SENTENCES.get(detail["type"], _in_lower_case(detail["msg"]))
+        what = _SENTENCES.get(detail["type"], "{msg}").format(msg=detail["msg"], **detail.get("ctx", {}))
         found.append(Fault(places.get(place, place), what, _REMEDIES.get(detail["type"], "")))
     return found
 
@@ -63,8 +78,3 @@ def place_of(path: tuple[int | str, ...]) -> str:
     """`("a", 0, "b")` as `a[0].b`. The mark that pydantic puts behind a table's own name is left out."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path if part != "[key]")
     return "".join(parts).lstrip(".")
-
-
-def _in_lower_case(sentence: str) -> str:
-    """It follows a colon."""
-    return sentence[:1].lower() + sentence[1:]

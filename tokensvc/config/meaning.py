@@ -97,9 +97,11 @@ def _profile(
     account = profile.get("account", "default")
     if accounts and isinstance(account, str) and account not in accounts:
         yield Fault(f"{place}.account", f"there is no account {account!r}", f"use one of: {', '.join(accounts)}")
-    for caller in _list(profile.get("callers")):
+    for number, caller in enumerate(_list(profile.get("callers"))):
         if callers and isinstance(caller, str) and caller not in callers:
-            yield Fault(f"{place}.callers", f"there is no source {caller!r}", f"use some of: {', '.join(callers)}")
+            yield Fault(
+                f"{place}.callers[{number}]", f"there is no source {caller!r}", f"use some of: {', '.join(callers)}"
+            )
     for parameter in _table(profile.get("allow")):
         if parameter not in PARAMETERS:
             yield Fault(f"{place}.allow.{parameter}", "is no upload parameter", f"use some of: {', '.join(PARAMETERS)}")

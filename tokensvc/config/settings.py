@@ -14,7 +14,21 @@ from tokensvc.core.params import CLIENT_CHOICES
 from tokensvc.core.profiles import DEFAULT_LIFETIME_SECONDS
 from tokensvc.core.window import MAX_LIFETIME_SECONDS
 
-from .spellings import Allowed, Bytes, Folder, HostName, Name, Origin, PrivateKey, PublicKey, RedisUrl
+from .spellings import (
+    Address,
+    Allowed,
+    Bytes,
+    Folder,
+    HostName,
+    KeyId,
+    Name,
+    Origin,
+    PrivateKey,
+    PublicKey,
+    RedisUrl,
+    Sha256,
+    Url,
+)
 
 
 class _Table(BaseModel):
@@ -36,9 +50,7 @@ class Key(_Table):
 class Account(_Table):
     """An ImageKit account. `IMAGEKIT_PUBLIC_KEY` and its companions are a short form of `[accounts.default]`."""
 
-    url_endpoint: str = Field(
-        default="", pattern=r"^(https?://[^\s]+)?$", description="the account's URL endpoint at ImageKit"
-    )
+    url_endpoint: Url = Field(default="", description="the account's URL endpoint at ImageKit")
     active: str = Field(description="the public key of the pair that signs; to add a pair is not to use it")
     keys: list[Key] = Field(min_length=1, description="the key pairs, below")
 
@@ -57,10 +69,8 @@ class Cors(_Table):
 class ApiKey(_Table):
     """Only the SHA-256 of a key is kept; `tokensvc keys new` makes one and prints this table."""
 
-    id: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="name of the key, for logs")
-    sha256: str = Field(
-        pattern=r"^[0-9a-f]{64}$", description="hex SHA-256 of the whole key text, `tsk_` included; lower case"
-    )
+    id: KeyId = Field(description="name of the key, for logs")
+    sha256: Sha256 = Field(description="hex SHA-256 of the whole key text, `tsk_` included; lower case")
     subject: str = Field(min_length=1, max_length=128, description="whom credentials are issued to")
     may: list[Literal["issue", "redeem", "operate"]] = Field(
         default=["issue"], description="what it may be used for: `issue`, `redeem`, `operate`"
@@ -118,9 +128,8 @@ class Upload(_Table):
     """The own, ImageKit-compatible upload endpoint."""
 
     enabled: bool = Field(default=True, description="whether there is one")
-    url: str = Field(
+    url: Address = Field(
         default="",
-        pattern=r"^(https?://[^\s/]+)?$",
         description="this service's outside address, for the URLs in answers; empty: the request's",
     )
     store: Folder | None = Field(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from tokensvc.core.keys import private_key_faults, public_key_faults
@@ -59,6 +59,17 @@ def _host(value: object) -> object:
     return value
 
 
+def _matching(pattern: str, sentence: str) -> BeforeValidator:
+    """For texts of that pattern."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and not re.fullmatch(pattern, value, re.ASCII):
+            raise _fault("pattern", sentence)
+        return value
+
+    return BeforeValidator(check)
+
+
 def _key(faults_of: Callable[[str], list[str]], name: str) -> Callable[[object], object]:
     def check(value: object) -> object:
         if isinstance(value, str) and (faults := faults_of(value)):
@@ -104,8 +115,26 @@ Bytes = Annotated[int, BeforeValidator(_size)]
 
 Origin = Annotated[str, BeforeValidator(_origin)]
 HostName = Annotated[str, BeforeValidator(_host)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Name = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
+        "the name must have 1 to 64 letters, digits, - and _, the first a letter or digit",
+    ),
+]
 """What an operator calls a table."""
+
+KeyId = Annotated[str, _matching(r"[A-Za-z0-9_.-]{1,64}", "must have 1 to 64 letters, digits, _, . and -")]
+Sha256 = Annotated[
+    str, _matching(r"[0-9a-f]{64}", "must be 64 hex digits in lower case, as `tokensvc keys new` prints them")
+]
+Url = Annotated[
+    str,
+    _matching(r"|https?://[^\s/?#]+(/[^\s?#]*)?", "must start with https:// or http://, and have no blanks, ? or #"),
+]
+Address = Annotated[
+    str, _matching(r"|https?://[^\s/?#]+", 'must be like "https://uploads.example": no path, not even a / at the end')
+]
 
 PublicKey = Annotated[str, BeforeValidator(_key(public_key_faults, "public"))]
 PrivateKey = Annotated[SecretStr, BeforeValidator(_key(private_key_faults, "private"))]

@@ -66,7 +66,7 @@ def _whole_number(digits: str) -> int:
     try:
         return int(digits)
     except ValueError:  # thousands of digits; Python's own sentence is about its settings
-        raise ValueError("a number has too many digits") from None
+        raise ValueError("a number is too large") from None
 
 
 def _no_constant(name: str) -> NoReturn:
