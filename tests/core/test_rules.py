@@ -180,6 +180,10 @@ def test_a_glob_of_many_stars_does_not_backtrack() -> None:
     assert time.process_time() - started < 1
 
 
+def test_a_name_of_any_script_can_be_described() -> None:
+    assert objection({"regex": r"[\pL\pN ._-]{1,100}"}, "été 写真.jpg") is None
+
+
 @pytest.mark.parametrize(
     "pattern", ["(a)\\1", "(?=a)b", "(?<!a)b", "(?>a+)", "[", "(", "a\\Z", "a{1001}", "((a{99}){99}){99}", r"\pL{999}"]
 )

@@ -148,7 +148,6 @@ def _of_table(spec: Mapping[Any, Any]) -> Rule:
 
 _OPTIONS: Final = re2.Options()
 _OPTIONS.log_errors = False  # RE2 would write a stranger's pattern to the standard error
-_OPTIONS.max_mem = 1 << 20  # bytes; a pattern that needs more is refused when it is configured
 
 
 @lru_cache(maxsize=512)
