@@ -14,7 +14,7 @@ run: $(VENV)/.runtime  ## the whole loop on http://127.0.0.1:8000: demo keys, de
 	@exec $(BIN)/tokensvc dev $(ARGS)
 
 test: lint $(VENV)/.browser tests/e2e/node_modules/.installed  ## every check and every test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.development  ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
@@ -30,6 +30,7 @@ soak: $(VENV)/.development  ## long runs: kills and races for as long as MINUTES
 
 docs: $(VENV)/.development  ## write the documentation pages that are made from the code
 	$(BIN)/python -c 'from tokensvc.web.error_pages import whole_page; print(whole_page(), end="")' >docs/errors.md
+	$(BIN)/python -c 'from tokensvc.config.reference import whole_page; print(whole_page(), end="")' >docs/configuration.md
 
 lock:  ## resolve the dependencies of setup.cfg anew into the two lock files
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install -q pip-tools

@@ -5,21 +5,37 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
-from tokensvc import __version__, config, dev, launcher, wiring
+from tokensvc import __version__, dev, launcher, wiring
 from tokensvc.adapters import embedded
 from tokensvc.adapters.api_keys import new_api_key
 from tokensvc.adapters.embedded.__main__ import main as run_store
-from tokensvc.config import ConfigurationError, Settings
+from tokensvc.config import ApiKey, ConfigurationError, Settings
+from tokensvc.core.errors import Outage
 
 _USAGE: Final = 2
 _OUTAGE: Final = 3
+_MAX_PORT: Final = 65_535
+
+_STORE_COMES_WITHIN_SECONDS: Final = 5.0
+_LOOK_AGAIN_SECONDS: Final = 0.05
+_WITHOUT_STORE: Final = (
+    "Set REDIS_URL, or run `tokensvc store` beside gunicorn, or use `tokensvc serve`, which runs both."
+)
+_NOT_FOR_THE_DEMO: Final = (  # it has keys, an address and workers of its own
+    "IMAGEKIT_PUBLIC_KEY",
+    "IMAGEKIT_PRIVATE_KEY",
+    "IMAGEKIT_URL_ENDPOINT",
+    "PORT",
+    "WEB_CONCURRENCY",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,15 +55,15 @@ def dev_command(bind: str, data: Path | None, origins: tuple[str, ...]) -> None:
     host = _loopback_host(bind)
     environment = dict(wiring.environment())
     directory = (data or Path(environment.get("TOKENSVC_DATA_DIR") or "var")).absolute()
-    demo = dev.prepare(directory, host=host, origins=origins)
-    for name in (
-        "IMAGEKIT_PUBLIC_KEY",
-        "IMAGEKIT_PRIVATE_KEY",
-        "IMAGEKIT_URL_ENDPOINT",
-    ):  # the demo has keys of its own
+    try:
+        demo = dev.prepare(directory, host=host, origins=origins)
+    except OSError as exc:
+        raise click.BadParameter(f"{directory} cannot be used: {exc.strerror}.", param_hint="--data") from None
+    for name in _NOT_FOR_THE_DEMO:
         environment.pop(name, None)
         environment.pop(f"{name}_FILE", None)
     environment |= {"TOKENSVC_CONFIG": str(demo.configuration), "TOKENSVC_DATA_DIR": str(directory)}
+    settings = _settings(lambda: wiring.load_settings(environment, demo=True))
     click.echo(
         f"tokensvc {__version__}, development server\n"
         f"  page         http://{bind}/\n"
@@ -56,7 +72,10 @@ def dev_command(bind: str, data: Path | None, origins: tuple[str, ...]) -> None:
         f"  data         {directory}\n"
         "Ctrl-C ends it."
     )
-    _serve(environment, bind, 2, ["--graceful-timeout", "5"])
+    command = launcher.gunicorn_command(
+        bind, 2, "tokensvc.application:create_for_development()", ["--graceful-timeout", "5"]
+    )
+    _launch(command, environment, settings)
 
 
 @main.command()
@@ -68,14 +87,38 @@ def serve(bind: str | None, workers: int | None) -> None:
     With no REDIS_URL a Valkey of our own is started in the data directory and stopped after the workers.
     """
     environment = dict(wiring.environment())
-    bind = bind or f"0.0.0.0:{environment.get('PORT') or 8000}"
-    _serve(environment, bind, workers or _workers(environment), [])
+    settings = _settings(lambda: wiring.load_settings(environment))
+    command = launcher.gunicorn_command(
+        bind or f"0.0.0.0:{settings.port}",
+        workers or settings.workers or len(os.sched_getaffinity(0)),
+        "tokensvc.application:create_for_worker()",
+    )
+    _launch(command, environment, settings, may_reload=lambda: _may_reload(environment))
 
 
 @main.command()
 def store() -> None:
     """Run only the embedded nonce store of the data directory, for a gunicorn started by other means."""
-    sys.exit(run_store([str(wiring.store_directory(_settings(wiring.load_settings)))]))
+    settings = _settings(wiring.load_settings)
+    if settings.redis_url is not None:
+        click.echo("REDIS_URL is set: that store is used, and none of our own is started.", err=True)
+        sys.exit(_USAGE)
+    sys.exit(_OUTAGE if run_store([str(wiring.store_directory(settings))]) else 0)
+
+
+@main.command(hidden=True)
+def preflight() -> None:
+    """Look whether workers could start now; deploy/gunicorn.conf.py asks before there are any."""
+    settings = _settings(wiring.load_settings)
+    _require_files(settings)
+    if settings.redis_url is not None:
+        return  # it may come later, and /readyz tells
+    until = time.monotonic() + _STORE_COMES_WITHIN_SECONDS
+    while (reason := _why_not_ready(settings)) and time.monotonic() < until:
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    if reason:
+        click.echo(f"tokensvc does not start: there is no nonce store.\n{reason}\n{_WITHOUT_STORE}", err=True)
+        sys.exit(_OUTAGE)
 
 
 @main.group()
@@ -90,43 +133,82 @@ def keys() -> None:
 def new_key(identifier: str, subject: str, as_json: bool) -> None:
     """Make an api key. Its text is shown once; only its SHA-256 is configured."""
     text, digest = new_api_key(wiring.chance)
+    try:
+        ApiKey(id=identifier, sha256=digest, subject=subject)
+    except ValueError:
+        raise click.BadParameter(
+            "An id has 1 to 64 letters, digits, `_`, `.` and `-`; a subject has 1 to 128 characters.",
+            param_hint="--id or --subject",
+        ) from None
     if as_json:
         click.echo(json.dumps({"api_key": text, "id": identifier, "subject": subject, "sha256": digest}))
         return
-    entry = (
-        f'{{ id = {json.dumps(identifier)}, sha256 = "{digest}", subject = {json.dumps(subject)}, may = ["issue"] }}'
-    )
+    name = json.dumps(subject, ensure_ascii=False)  # TOML's texts are JSON's, but for pairs of surrogates
+    entry = f'{{ id = "{identifier}", sha256 = "{digest}", subject = {name}, may = ["issue"] }}'
     click.echo(f"{text}\n\nKeep it secret; it is not shown again. In tokensvc.toml:\n")
     click.echo(f'[callers.backend]\nkind = "api_key"\nkeys = [{entry}]')
 
 
-def _serve(environment: dict[str, str], bind: str, workers: int, options: list[str]) -> None:
-    settings = _settings(lambda: config.load(environment))
+def _launch(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    settings: Settings,
+    may_reload: Callable[[], bool] | None = None,
+) -> NoReturn:
+    _require_files(settings)
     directory = wiring.store_directory(settings)
-    start = None if settings.redis_url is not None else (lambda: embedded.start(directory))
+    start_store = None if settings.redis_url is not None else (lambda: embedded.start(directory))
     try:
-        status = launcher.run(launcher.gunicorn_command(bind, workers, options), environment, start)
+        status = launcher.run(command, environment, start_store, may_reload)
     except embedded.StoreFault as exc:
         click.echo(f"The embedded nonce store did not start: {exc}", err=True)
         sys.exit(_OUTAGE)
     sys.exit(status)
 
 
+def _require_files(settings: Settings) -> None:
+    """Make the folders for uploads, or say why not, before there are workers to fail."""
+    if not settings.upload.enabled:
+        return
+    try:
+        wiring.file_store(settings)
+    except Outage as exc:
+        click.echo(f"tokensvc does not start: {exc.detail}", err=True)
+        sys.exit(_OUTAGE)
+
+
+def _may_reload(environment: Mapping[str, str]) -> bool:
+    """Workers with a faulty configuration would not start, and gunicorn would end with them."""
+    try:
+        wiring.load_settings(environment)
+    except ConfigurationError as exc:
+        _tell_faults(exc, "tokensvc does not reload, and goes on with the configuration it has")
+        return False
+    return True
+
+
+def _why_not_ready(settings: Settings) -> str:
+    try:
+        wiring.nonce_store(settings).ready()
+    except (ConfigurationError, Outage) as exc:
+        return str(exc)
+    return ""
+
+
 def _settings(load: Callable[[], Settings]) -> Settings:
     try:
         return load()
     except ConfigurationError as exc:
-        count = len(exc.faults)
-        click.echo(f"tokensvc does not start: {count} fault{'s' * (count != 1)} in the configuration.", err=True)
-        for fault in exc.faults:
-            click.echo(f"  {fault.place}: {fault.what}" + (f"\n      {fault.remedy}" if fault.remedy else ""), err=True)
+        _tell_faults(exc, "tokensvc does not start")
         click.echo("To try it out without configuration: tokensvc dev", err=True)
         sys.exit(_USAGE)
 
 
-def _workers(environment: dict[str, str]) -> int:
-    given = environment.get("WEB_CONCURRENCY", "")
-    return int(given) if given.isdigit() and int(given) else len(os.sched_getaffinity(0))
+def _tell_faults(error: ConfigurationError, consequence: str) -> None:
+    count = len(error.faults)
+    click.echo(f"{consequence}: {count} fault{'s' * (count != 1)} in the configuration.", err=True)
+    for fault in error.faults:
+        click.echo(f"  {fault.place}: {fault.what}" + (f"\n      {fault.remedy}" if fault.remedy else ""), err=True)
 
 
 def _loopback_host(bind: str) -> str:
@@ -136,7 +218,8 @@ def _loopback_host(bind: str) -> str:
         is_loopback = bare == "localhost" or ip_address(bare).is_loopback
     except ValueError:
         is_loopback = False
-    if not is_loopback or not port.isdigit():
+    is_port = port.isascii() and port.isdigit() and 0 < int(port) <= _MAX_PORT
+    if not is_loopback or not is_port or (":" in bare and bare == host):  # IPv6 needs its brackets
         raise click.BadParameter(
             f"{bind} is not a loopback address with a port; the development server has demo keys and an open door. "
             "Use 127.0.0.1:PORT, or `tokensvc serve` with a configuration.",

@@ -35,9 +35,13 @@ class Demo:
 
 
 def prepare(directory: Path, *, host: str, origins: Sequence[str]) -> Demo:
-    """Make what is missing in `directory`/dev, keep what is there, and write the configuration."""
+    """Make what is missing in `directory`/dev, keep what is there, and write the configuration.
+
+    OSError if the directory cannot be used.
+    """
     home = directory / "dev"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.chmod(0o700)
     public_key = _kept(home / "public-key", f"public_{_random_text(28)}")
     _kept(home / "private-key", f"private_{_random_text(28)}")
     _kept(home / "sign-in-secret", _random_text(48))
@@ -52,7 +56,7 @@ def _configuration(public_key: str, api_key_sha256: str, host: str, origins: Seq
     allow = "\n".join(f"{name} = true" for name in PARAMETERS)
     return f"""\
 # Written by `tokensvc dev` at each start.
-hosts = {json.dumps(["localhost", "127.0.0.1", "[::1]", host])}
+hosts = {_toml(["localhost", "127.0.0.1", "[::1]", host])}
 
 [accounts.default]
 url_endpoint = "https://ik.imagekit.io/demo"
@@ -62,7 +66,7 @@ public_key = "{public_key}"
 private_key_file = "private-key"
 
 [cors]
-origins = {json.dumps(list(origins))}
+origins = {_toml(list(origins))}
 
 [callers.demo]
 kind = "demo"
@@ -81,6 +85,11 @@ unissued = "cross-off"
 """
 
 
+def _toml(value: list[str]) -> str:
+    """A list of texts; TOML's are JSON's, but for pairs of surrogates."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _digest(api_key: str) -> str:
     return hashlib.sha256(api_key.encode()).hexdigest()
 
@@ -90,8 +99,8 @@ def _random_text(length: int) -> str:
 
 
 def _kept(path: Path, text: str) -> str:
-    """Return what the file holds; write `text` into it first if it is not there."""
-    if not path.exists():
+    """Return what the file holds; write `text` into it first if it holds nothing."""
+    if not path.exists() or not path.read_text().strip():
         _write(path, text + "\n")
     return path.read_text().strip()
 

@@ -20,6 +20,7 @@ limit_request_fields = 50
 limit_request_field_size = 8190
 
 forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}  # peers on a unix socket are trusted whatever the line above says
 forwarder_headers = ""
 header_map = "drop"
 proxy_protocol = False

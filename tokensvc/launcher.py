@@ -1,24 +1,39 @@
 """Runs gunicorn, and the embedded nonce store before, beside and after it.
 
 The store is started before the workers and stopped after the last of them, so that a restart loses nothing; if its
-supervisor is killed it is started again. gunicorn cannot do this itself: its master reaps children it does not know.
+supervisor dies it is started again. gunicorn cannot do this itself: its master reaps children it does not know.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
-import shutil
+import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final, Protocol
 
-_POLL_SECONDS: Final = 0.5
+from tokensvc.adapters.embedded import StoreFault
+
+OUTAGE: Final = 3
+"""Exit status when gunicorn could not start or did not live."""
+
+_LOOK_SECONDS: Final = 0.25
+_FIRST_PAUSE_SECONDS: Final = 0.5
+_LONGEST_PAUSE_SECONDS: Final = 30.0
+_WORKERS_NOTICE_WITHIN_SECONDS: Final = 10.0
+"""A worker looks once a second whether its master lives."""
+
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_libc: Final = ctypes.CDLL(None)
 
 
 class Store(Protocol):
@@ -28,55 +43,182 @@ class Store(Protocol):
         """Whether its supervisor still runs."""
 
     def stop(self) -> None:
-        """End it cleanly."""
+        """End it cleanly. Harmless if it has ended."""
 
 
-def gunicorn_command(bind: str, workers: int, extra: Sequence[str] = ()) -> list[str]:
-    """The command line; the console script, because gunicorn's own re-exec needs one."""
+class _Stopped(BaseException):
+    """We were asked to stop before gunicorn was there to be asked. Not an Exception: it is no fault."""
+
+
+def gunicorn_command(bind: str, workers: int, application: str, extra: Sequence[str] = ()) -> list[str]:
+    """The command line: the console script, because gunicorn's own re-exec needs one, if it is beside this Python.
+
+    Never the first one on PATH, which may well be another environment's.
+    """
     script = Path(sys.executable).with_name("gunicorn")
-    program = str(script) if script.exists() else shutil.which("gunicorn") or "gunicorn"
+    program = [str(script)] if script.exists() else [sys.executable, "-m", "gunicorn"]
     options = ["--config", "python:tokensvc.gunicorn_settings", "--bind", bind, "--workers", str(workers)]
-    return [program, *options, *extra, "tokensvc.application:create()"]
+    return [*program, *options, *extra, application]
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], start_store: Callable[[], Store] | None) -> int:
-    """Run until gunicorn ends or a TERM or INT has been passed on to it; return its exit status."""
-    store = start_store() if start_store else None
-    try:
-        return _attend(command, environment, store, start_store)
-    finally:
-        if store is not None:
-            store.stop()
-
-
-def _attend(
+def run(
     command: Sequence[str],
     environment: Mapping[str, str],
-    store: Store | None,
     start_store: Callable[[], Store] | None,
+    may_reload: Callable[[], bool] | None = None,
 ) -> int:
-    # Its own session: Ctrl-C reaches only us, and we ask for a graceful end. If we are killed it is told to end.
-    server = subprocess.Popen(  # noqa: S603 - our own command line
+    """Run until gunicorn ends, by itself or because we were told to; return 0, or 3 if it should not have ended.
+
+    TERM and INT end it gracefully. HUP replaces the workers if `may_reload()` says so, and
+    without `may_reload` it ends everything, as it should when a terminal is closed. Call it from the main thread.
+    Raises StoreFault if the store does not start; once it has, one that is lost is only told, and tried for again.
+    """
+    # A master that is killed leaves its workers to us, so that we can see the last of them off.
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    launch = _Launch(start_store, may_reload)
+    for number in _SIGNALS:
+        signal.signal(number, launch.on_signal)
+    try:
+        return launch.attend(command, environment)
+    except _Stopped:
+        return 0
+    finally:
+        launch.stop_store()
+
+
+class _Launch:
+    """gunicorn and the store, and what we were asked for meanwhile."""
+
+    __slots__ = (
+        "_asked_to_reload",
+        "_may_reload",
+        "_pause",
+        "_server",
+        "_start_store",
+        "_store",
+        "_told_to_stop",
+        "_try_at",
+    )
+
+    def __init__(self, start_store: Callable[[], Store] | None, may_reload: Callable[[], bool] | None) -> None:
+        self._start_store = start_store
+        self._may_reload = may_reload
+        self._store: Store | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._told_to_stop = False
+        self._asked_to_reload = False
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._try_at = 0.0
+
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """Note it, or pass it on. What takes longer is done by `attend`."""
+        if number == signal.SIGHUP and self._may_reload is not None:
+            self._asked_to_reload = True
+            return
+        self._told_to_stop = True
+        if self._server is None:
+            raise _Stopped
+        self._server.send_signal(signal.SIGTERM)
+
+    def attend(self, command: Sequence[str], environment: Mapping[str, str]) -> int:
+        """Start the store, then gunicorn, and stay until gunicorn and all its workers have ended."""
+        if self._start_store is not None:
+            self._store = self._start_store()
+        self._asked_to_reload = False  # there was nothing to reload yet
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until it is known whom to pass one on to
+        try:
+            self._server = server = _start(command, environment)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        pidfd = os.pidfd_open(server.pid)
+        try:
+            while not select.select([pidfd], [], [], _LOOK_SECONDS)[0]:
+                self._keep_store(server.pid)
+                self._reload_if_asked(server)
+        finally:
+            os.close(pidfd)
+        status = server.wait()
+        _see_off(server.pid)
+        return self._judge(status)
+
+    def stop_store(self) -> None:
+        """End the store, if there is one."""
+        if self._store is not None:
+            self._store.stop()
+
+    def _keep_store(self, server: int) -> None:
+        """Start the store again if its supervisor is gone. That this fails is no reason to end the service."""
+        if self._store is None or self._start_store is None or self._store.alive():
+            return
+        if time.monotonic() < self._try_at:
+            return
+        self._store.stop()
+        try:
+            self._store = self._start_store()
+        except (StoreFault, OSError) as exc:
+            self._try_at = time.monotonic() + self._pause
+            _tell(f"The nonce store is gone and did not start again; next try in {self._pause:g} s. {exc}")
+            self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
+        else:
+            self._pause = _FIRST_PAUSE_SECONDS
+            _tell("The nonce store's supervisor was gone; it is started again.")
+        _reap_others(server)
+
+    def _reload_if_asked(self, server: subprocess.Popen[bytes]) -> None:
+        if self._asked_to_reload and self._may_reload is not None:
+            self._asked_to_reload = False
+            if self._may_reload():
+                server.send_signal(signal.SIGHUP)
+
+    def _judge(self, status: int) -> int:
+        if status == 0 or (self._told_to_stop and status == -signal.SIGTERM):  # TERM came before it could handle one
+            return 0
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        _tell(f"gunicorn {how}.")
+        return OUTAGE
+
+
+def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start gunicorn in a session of its own: Ctrl-C reaches only us, and we ask for a graceful end."""
+    return subprocess.Popen(  # noqa: S603 - our own command line
         list(command),
         env=dict(environment),
         start_new_session=True,
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 - one thread
+        preexec_fn=_before_gunicorn(os.getpid()),  # noqa: PLW1509 - one thread
     )
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        server.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, pass_on)
-    while True:
-        try:
-            return server.wait(_POLL_SECONDS)
-        except subprocess.TimeoutExpired:
-            if store is not None and start_store is not None and not store.alive():
-                store = start_store()
+def _before_gunicorn(launcher: int) -> Callable[[], None]:
+    def arrange() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != launcher:  # it was killed before the signal was asked for; in a container it may be 1
+            os._exit(1)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until gunicorn handles it: a reload must not end a start
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+    return arrange
 
 
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == 1:  # the parent went before the signal was asked for
-        os._exit(1)
+def _see_off(group: int) -> None:
+    """Wait for the workers of a master that was killed: the store is stopped after the last of them."""
+    until = time.monotonic() + _WORKERS_NOTICE_WITHIN_SECONDS
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, _ = os.waitpid(-group, os.WNOHANG)
+            if pid == 0:
+                time.sleep(0.02)
+                if time.monotonic() >= until:
+                    os.killpg(group, signal.SIGKILL)
+
+
+def _reap_others(server: int) -> None:
+    """Wait for what a killed supervisor left to us, which has ended."""
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid != server:
+            os.waitpid(ended.si_pid, 0)
+
+
+def _tell(sentence: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"tokensvc: {sentence}\n")
+        sys.stderr.flush()

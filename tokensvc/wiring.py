@@ -47,9 +47,20 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
-def load_settings() -> config.Settings:
-    """The configuration of this process; raises `config.ConfigurationError`."""
-    return config.load(environment())
+def load_settings(variables: Mapping[str, str] | None = None, *, demo: bool = False) -> config.Settings:
+    """The configuration that the variables describe, or this process's; raises `config.ConfigurationError`.
+
+    `demo` lets the demo sign-in in, which is for the development server.
+    """
+    variables = environment() if variables is None else variables
+    settings = config.load(variables, demo=demo)
+    if settings.redis_url is not None:
+        try:
+            connect(settings.redis_url.get_secret_value(), connections=1).close()  # it connects to nothing yet
+        except ValueError as exc:
+            name = "REDIS_URL" if variables.get("REDIS_URL") else "REDIS_URL_FILE"
+            raise config.ConfigurationError([config.Fault(name, str(exc))]) from None
+    return settings
 
 
 def store_directory(settings: config.Settings) -> Path:
@@ -58,17 +69,25 @@ def store_directory(settings: config.Settings) -> Path:
 
 
 def nonce_store(settings: config.Settings) -> NonceStore:
-    """The nonce store: at REDIS_URL, or the embedded one, whose supervisor the launcher has started."""
+    """The nonce store: at REDIS_URL, or the embedded one, which the launcher or `tokensvc store` runs.
+
+    Raises `config.ConfigurationError` if there is neither; an embedded one that is down now is an outage, later.
+    """
     if settings.redis_url is not None:
         client = connect(settings.redis_url.get_secret_value(), connections=STORE_CONNECTIONS)
         return RedisNonces(client, chance=chance, on_fence="rotate")
-    client = connect(embedded.url(store_directory(settings)), connections=STORE_CONNECTIONS)
-    return RedisNonces(client, chance=chance, on_fence="wait")
+    try:
+        url = embedded.url(store_directory(settings))
+    except FileNotFoundError:
+        what = f"is not set, and no store of our own was ever started in {store_directory(settings)}"
+        remedy = "set it, or run `tokensvc store` beside this, or start with `tokensvc serve`, which does"
+        raise config.ConfigurationError([config.Fault("REDIS_URL", what, remedy)]) from None
+    return RedisNonces(connect(url, connections=STORE_CONNECTIONS), chance=chance, on_fence="wait")
 
 
 def file_store(settings: config.Settings) -> DiskFiles:
     """Where uploaded files are kept."""
-    return DiskFiles(settings.data_dir / "files", _aside)
+    return DiskFiles(settings.upload.store or settings.data_dir / "files", _aside)
 
 
 def _aside(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:

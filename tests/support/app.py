@@ -160,13 +160,14 @@ class Service:
         )
         self.files = wiring.file_store(self.settings)
         self.accept = replace(wiring.accept(self.settings, self.nonces, self.files), clock=self.clock)
-        self.app = create_app(self._doors())
+        self.app = create_app(self.doors())
         self.client = self.app.test_client()
 
-    def _doors(self) -> Doors:
+    def doors(self, **changed: Any) -> Doors:
+        """All that the application is made of, or with something changed."""
         demo: Any = self.issue.sources["demo"]
         upload = self.settings.upload
-        return Doors(
+        doors = Doors(
             issue=self.issue,
             ready=self.nonces.ready,
             origins=self.settings.cors.origins,
@@ -175,6 +176,7 @@ class Service:
             uploads=Uploads(self.accept, self.files, list(self.settings.accounts), upload.plan.max_bytes, upload.url),
             demo=Demo(demo, COOKIE),
         )
+        return replace(doors, **changed)
 
     def close(self) -> None:
         """Close the connections to the store."""
@@ -192,6 +194,7 @@ class Service:
         assert answer.headers.get("Access-Control-Allow-Origin", ORIGIN) == ORIGIN
         assert "Access-Control-Allow-Credentials" not in answer.headers
         whole = answer.get_data() + str(answer.headers).encode()
+        answer.close()  # as every server does
         for secret in (self.private_key, self.api_key, self.reader_key, self.stranger_key, self.sign_in_secret):
             assert secret.encode() not in whole
         return answer
@@ -253,7 +256,7 @@ class Service:
         """An ordinary v1 upload, with further fields."""
         return self.upload("v1", {"fileName": "a.png", **credential, **fields}, content)
 
-    def upload_v2(self, token: str, content: bytes | None = b"", **fields: Any) -> TestResponse:
+    def upload_v2(self, token: str, content: bytes | None = b"", /, **fields: Any) -> TestResponse:
         """A v2 upload with these fields."""
         return self.upload("v2", {**fields, "token": token}, content)
 

@@ -26,7 +26,7 @@ from typing import Final
 from tests.support.tls import Certificate
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-START_SECONDS: Final = 30
+START_SECONDS: Final = 60
 STOP_SECONDS: Final = 20
 CLIENT_MAY_CHOOSE: Final = (
     "fileName",

@@ -22,6 +22,12 @@ from .issue import new_request
 
 _MOST_SUFFIXES: Final = 8
 
+_EVIDENCE: Final[Mapping[Version, tuple[str, ...]]] = {
+    "v1": ("signature", "token", "expire", "publicKey"),
+    "v2": ("token",),
+}
+"""Fields of which one at least is there when an upload comes with a credential, good or not."""
+
 _REFUSALS: Final = {
     Outcome.REPLAYED: (Code.CREDENTIAL_REPLAYED, "The credential has been used before."),
     Outcome.REVOKED: (Code.CREDENTIAL_REVOKED, "The credential was revoked."),
@@ -124,7 +130,7 @@ class Accept:
                     field="authorization",
                 )
             return _Authority(pair)
-        if not any(fields.get(name) for name in ("signature", "token", "expire", "publicKey")):
+        if not any(fields.get(name) for name in _EVIDENCE[offer.version]):
             raise Refusal(
                 Code.CALLER_MISSING,
                 f"The request has neither {evidence} nor Basic authentication.",
@@ -151,6 +157,7 @@ class Accept:
     def _keep(self, authority: _Authority, fields: Mapping[str, str], file: Incoming, sha256: str) -> StoredFile:
         wanted = upload.safe_name(_required(fields, "fileName"))
         folder = upload.safe_folder(fields.get("folder", ""))
+        upload.require_flags(fields)
         unique = upload.flag(fields, "useUniqueFileName", default=True)
         replace = not unique and upload.flag(fields, "overwriteFile", default=True)
         with file.open() as content:

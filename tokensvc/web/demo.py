@@ -56,7 +56,7 @@ def demo_blueprint(sign_in: SignIn, cookie: str) -> Blueprint:
         answer.headers.setdefault("Content-Security-Policy", _POLICY)
         answer.headers["X-Content-Type-Options"] = "nosniff"
         answer.headers["Referrer-Policy"] = "no-referrer"
-        answer.headers["Cache-Control"] = "no-store"
+        answer.headers["Cache-Control"] = "no-store, private"
         return answer
 
     return blueprint

@@ -1,0 +1,38 @@
+"""Settings: one field per setting, from the environment and `tokensvc.toml`, with every fault told at once.
+
+Unknown members are faults, and so are announced ones that are not built yet: a limit that is silently not there is
+worse than a service that does not start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from .faults import ConfigurationError, Fault, faults_of
+from .meaning import faults_in_meaning
+from .reading import read
+from .settings import ApiKey, DemoSource, Settings, Source
+from .unbuilt import take_out_unbuilt
+
+__all__ = ["ApiKey", "ConfigurationError", "DemoSource", "Fault", "Settings", "Source", "load"]
+
+
+def load(environment: Mapping[str, str], *, demo: bool = False) -> Settings:
+    """Read the environment and the file that it names; raise `ConfigurationError` with every fault found.
+
+    `demo` lets caller sources of kind "demo" in. Behind a proxy on the same machine every request comes from a loopback
+    address, and such a source would let anybody in: it is for the development server alone.
+    """
+    written = read(environment)
+    faults = [*written.faults, *faults_in_meaning(written, demo=demo), *take_out_unbuilt(written.tables)]
+    told = {fault.place for fault in faults}
+    try:
+        settings = Settings.model_validate(written.tables)
+    except ValidationError as exc:
+        # One fault a place: that what could not be read is not there, for one, is no further fault.
+        faults += [fault for fault in faults_of(exc, written.places) if fault.place not in told]
+    if faults:
+        raise ConfigurationError(faults)
+    return settings
