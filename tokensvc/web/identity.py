@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -20,11 +20,7 @@ _HEADER_LIST: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,1024}", re.ASC
 def presented() -> Presented:
     """The current request as caller sources see it."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    try:
-        cookies: Mapping[str, str] = request.cookies
-    except UnicodeError:  # bytes that are no UTF-8, perhaps in a cookie of somebody else
-        cookies = {}
-    return Presented(headers, cookies, request.remote_addr or "unix")
+    return Presented(headers, request.cookies, request.remote_addr or "unix")
 
 
 def install_hosts(app: Flask, hosts: Iterable[str]) -> None:

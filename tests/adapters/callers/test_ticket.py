@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import threading
 import time
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from itsdangerous import URLSafeTimedSerializer
 
 from tests.support.callers import refusal_of, request_with, ticket_in
 from tokensvc.adapters.callers.ticket import MAX_AGE_SECONDS, Tickets
@@ -101,6 +103,9 @@ def forgeries() -> dict[str, str]:
         "twice": f"{good},{good}",
         "not ASCII": good + "\xe9",
         "another key": ticket(key=OTHER_KEY),
+        "another purpose": URLSafeTimedSerializer(
+            KEY, salt="cookie-session", signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        ).dumps({"name": "n" * 22, "subject": "u1", "profile": None, "uses": None, "claims": {}}),
         "nonsense": "x",
         "none": "null",
     }
