@@ -144,7 +144,7 @@ def test_every_table_of_the_file_is_read(folder: Folder) -> None:
     assert settings.cors.origins == ["https://app.example", "http://localhost:5173", "http://[::1]:8080"]
     assert settings.cors.max_age == 5
     source = settings.callers["backend"]
-    assert isinstance(source, config.settings.ApiKeySource)
+    assert isinstance(source, config.ApiKeySource)
     assert source.keys[0].may == ["issue", "redeem", "operate"]
     avatars = settings.profiles["avatars"]
     assert (avatars.account, avatars.versions, avatars.lifetime, avatars.unissued) == ("brand", ["v2"], 60, "cross-off")

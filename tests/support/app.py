@@ -21,6 +21,7 @@ from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.config import Settings
 from tokensvc.core import jws, v1
+from tokensvc.core.addresses import Peers
 from tokensvc.web import Demo, Doors, Uploads, create_app
 
 if TYPE_CHECKING:
@@ -155,11 +156,11 @@ class Service:
         self.root = root / "files"
         self.redis = connect(store_url, connections=8)
         self.nonces = RedisNonces(self.redis, chance=secrets.token_bytes, on_fence=on_fence)
-        self.issue = replace(
-            wiring.issue(self.settings, self.nonces, wiring.caller_sources(self.settings)), clock=self.clock
-        )
+        throttle = wiring.throttle(self.settings)
+        sources = wiring.caller_sources(self.settings)
+        self.issue = replace(wiring.issue(self.settings, self.nonces, sources, throttle), clock=self.clock)
         self.files = wiring.file_store(self.settings)
-        self.accept = replace(wiring.accept(self.settings, self.nonces, self.files), clock=self.clock)
+        self.accept = replace(wiring.accept(self.settings, self.nonces, self.files, throttle), clock=self.clock)
         self.app = create_app(self.doors())
         self.client = self.app.test_client()
 
@@ -173,6 +174,7 @@ class Service:
             origins=self.settings.cors.origins,
             preflight_max_age=self.settings.cors.max_age,
             hosts=self.settings.hosts,
+            proxies=Peers.parse(self.settings.proxies),
             uploads=Uploads(self.accept, self.files, list(self.settings.accounts), upload.plan.max_bytes, upload.url),
             demo=Demo(demo, COOKIE),
         )

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from tokensvc.core import upload, v1, v2
+from tokensvc.core.checks import Facts, Media, Restrictions, require_checks, require_limits
 from tokensvc.core.errors import Code, Outage, Refusal
+from tokensvc.core.grants import restrictions_of
 from tokensvc.core.keys import AcceptedKeys, KeyPair
 from tokensvc.core.nonces import NonceId, Version, nonce_id
 from tokensvc.core.params import ENVELOPE, PARAMETERS
-from tokensvc.core.upload import StoredFile
+from tokensvc.core.upload import Kind, StoredFile
 from tokensvc.ports import (
     Audit,
     Chance,
@@ -56,14 +58,14 @@ _REFUSALS: Final = {
 class Offer:
     """A complete upload request. `private_key` is the user name of Basic auth; `file` is received whole, not sealed.
 
-    `peer` is as in `Presented`.
+    `client` is whom it comes from, for slowing down.
     """
 
     version: Version
     fields: Mapping[str, str]
     file: Incoming | None
     private_key: str | None = None
-    peer: str = "unix"
+    client: str = "unix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,9 @@ class Accept:
         authority = self._verify_slowly(offer)
         file = offer.file
         request = new_request(self.chance)
+        restrictions = Restrictions()
         if authority.nonce is not None:
-            self._redeem(authority, authority.nonce, request)
+            restrictions = restrictions_of(self._redeem(authority, authority.nonce, request))
         if file is None:
             raise Refusal(
                 Code.REQUEST_MALFORMED,
@@ -114,9 +117,10 @@ class Accept:
             )
         if authority.claims is not None:
             upload.require_binding(authority.claims, offer.fields)
-        stored = self._keep(
-            authority, offer.fields, file, file.seal()
-        )  # only the winner's bytes need to reach the disk
+        kind = self._inspect(offer.fields, file)
+        _require_allowed(restrictions, offer.fields, file.size, kind)
+        # Only now, so that of many that race only the winner's bytes have to reach the disk.
+        stored = self._keep(authority, offer.fields, file, file.seal(), kind)
         if authority.nonce is not None:
             self._finish(authority.nonce, request, stored.file_id)
         self.audit.note(
@@ -133,12 +137,12 @@ class Accept:
     def _verify_slowly(self, offer: Offer) -> _Authority:
         if self.throttle is None:
             return self._verify(offer)
-        self.throttle.check(offer.peer)
+        self.throttle.check(offer.client)
         try:
             return self._verify(offer)
         except Refusal as refusal:
             if refusal.code in _FORGERIES:
-                self.throttle.failed(offer.peer)
+                self.throttle.failed(offer.client)
             raise
 
     def _verify(self, offer: Offer) -> _Authority:
@@ -175,7 +179,8 @@ class Accept:
         nonce = nonce_id(second.pair.account, "v2", second.nonce)
         return _Authority(second.pair, nonce, second.window.record_until, second.claims)
 
-    def _redeem(self, authority: _Authority, nonce: NonceId, request: str) -> None:
+    def _redeem(self, authority: _Authority, nonce: NonceId, request: str) -> str:
+        """Return the grant that was recorded; empty if it was not issued here."""
         until = authority.record_until if authority.pair.account in self.cross_off else None
         redemption = self.nonces.redeem(nonce, request=request, cross_off_until=until)
         event = "redeemed" if redemption.outcome is Outcome.SPENT else str(redemption.outcome)
@@ -183,15 +188,20 @@ class Accept:
         if redemption.outcome is not Outcome.SPENT:
             code, detail = _REFUSALS[redemption.outcome]
             raise Refusal(code, detail, "Fetch a new credential for each upload, just before it starts.", field="token")
+        return redemption.grant
 
-    def _keep(self, authority: _Authority, fields: Mapping[str, str], file: Incoming, sha256: str) -> StoredFile:
+    def _inspect(self, fields: Mapping[str, str], file: Incoming) -> Kind:
+        with file.open() as content:
+            return self.inspect(content, upload.safe_name(_required(fields, "fileName")))
+
+    def _keep(
+        self, authority: _Authority, fields: Mapping[str, str], file: Incoming, sha256: str, kind: Kind
+    ) -> StoredFile:
         wanted = upload.safe_name(_required(fields, "fileName"))
         folder = upload.safe_folder(fields.get("folder", ""))
         upload.require_flags(fields)
         unique = upload.flag(fields, "useUniqueFileName", default=True)
         replace = not unique and upload.flag(fields, "overwriteFile", default=True)
-        with file.open() as content:
-            kind = self.inspect(content, wanted)
         for _ in range(_MOST_SUFFIXES):
             name = upload.unique_name(wanted, self._suffix()) if unique else wanted
             stored = StoredFile(
@@ -228,6 +238,19 @@ class Accept:
 
     def _suffix(self) -> str:
         return base64.urlsafe_b64encode(self.chance(9)).decode()[: upload.UNIQUE_SUFFIX_LENGTH]
+
+
+def _require_allowed(restrictions: Restrictions, fields: Mapping[str, str], size: int, kind: Kind) -> None:
+    """Hold the upload to the profile under which its credential was issued, and to the checks that it brings.
+
+    For v2 ImageKit does the same by the `checks` in the JWT; a v1 credential binds nothing, so that only here it holds.
+    """
+    require_limits(restrictions, size=size, mime=kind.mime, fields=fields)
+    expressions = {fields.get("checks", ""), restrictions.forced.get("checks", "")} - {""}
+    if expressions:
+        facts = Facts.of(fields, size=size, mime=kind.mime, media=Media(width=kind.width, height=kind.height))
+        for expression in sorted(expressions):
+            require_checks(expression, facts)
 
 
 def _required(fields: Mapping[str, str], name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from flask import Flask, request
 
+from tokensvc.core.addresses import Peers
 from tokensvc.ports import FileStore
 from tokensvc.service.accept import Accept
 from tokensvc.service.issue import Issue
@@ -51,6 +52,7 @@ class Doors:
     origins: Sequence[str]
     preflight_max_age: int
     hosts: Sequence[str]
+    proxies: Peers
     uploads: Uploads | None
     demo: Demo | None
 
@@ -61,6 +63,7 @@ def create_app(doors: Doors) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # no redirects: a path is one of ours or nothing
     app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it; members keep ImageKit's order
+    app.config["PROXIES"] = doors.proxies
     problems.install(app)
     install_hosts(app, doors.hosts)
     sources = guard(doors.issue.sources, doors.origins, own_origin)

@@ -10,17 +10,24 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound, SecurityError
 
+from tokensvc.core.addresses import address_to_slow_down
 from tokensvc.core.callers import Presented
 from tokensvc.core.errors import Code, Refusal
 
-_EXPOSED: Final = "x-request-id, x-ik-requestid, X-Tokensvc-Code, Retry-After"
+_EXPOSED: Final = "x-request-id, x-ik-requestid, X-Tokensvc-Code, Retry-After, RateLimit, RateLimit-Policy"
 _HEADER_LIST: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,1024}", re.ASCII)
 
 
 def presented() -> Presented:
     """The current request as caller sources see it."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Presented(headers, request.cookies, request.remote_addr or "unix")
+    return Presented(headers, request.cookies, request.remote_addr or "unix", client_address())
+
+
+def client_address() -> str:
+    """Whom the current request comes from, for slowing down."""
+    forwarded_for = request.headers.get("X-Forwarded-For", "")
+    return address_to_slow_down(request.remote_addr or "unix", forwarded_for, current_app.config["PROXIES"])
 
 
 def install_hosts(app: Flask, hosts: Iterable[str]) -> None:

@@ -55,6 +55,9 @@ _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
         "Your request contains invalid payload. It does not match with the payload used to generate token.",
     ),
     ("", Code.PARAMETER_INVALID, "overwriteFile"): (400, _NAME_TAKEN),
+    ("", Code.PARAMETER_INVALID, "checks"): (400, "Your request contains invalid syntax for the checks parameter."),
+    ("", Code.PARAMETER_FORBIDDEN, "checks"): (400, "Your request failed 'checks' validation."),
+    ("v1", Code.PARAMETER_FORBIDDEN, ""): (400, "Your request contains invalid value for {field} parameter."),
     ("", Code.PARAMETER_INVALID, ""): (400, "Your request contains invalid value for {field} parameter."),
     ("", Code.RATE_LIMITED, ""): (429, "Too many requests. Try again later."),  # U
     ("", Code.TOO_LARGE, ""): (400, "Your request contains invalid file parameter. The file size exceeds limits."),

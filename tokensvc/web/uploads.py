@@ -15,6 +15,7 @@ from tokensvc.ports import Incoming
 from tokensvc.service.accept import Accept, Offer
 
 from . import imagekit
+from .identity import client_address
 from .multipart import FormLimits, read_form
 from .problems import request_id
 
@@ -47,7 +48,7 @@ def _offer(version: Version, limits: FormLimits, receive: Callable[[], Incoming]
         raise
     g.spent_token = form.fields.get("token", "")
     try:
-        yield Offer(version, form.fields, form.file, _private_key(), request.remote_addr or "unix")
+        yield Offer(version, form.fields, form.file, _private_key(), client_address())
     finally:
         if form.file is not None:
             form.file.discard()

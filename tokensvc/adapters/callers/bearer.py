@@ -17,7 +17,7 @@ from jwt.exceptions import InvalidSubjectError
 from jwt.types import Options
 
 from tokensvc.core import strict_json
-from tokensvc.core.callers import Caller, Presented
+from tokensvc.core.callers import Caller, Evidence, Presented
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.params import unfit
 from tokensvc.ports import Clock
@@ -60,6 +60,8 @@ _FORGED: Final = "The bearer token's signature does not verify."
 
 class Bearer:
     """Caller source: the tokens that one issuer made for one audience."""
+
+    evidence: Final[Evidence] = "header"
 
     def __init__(
         self,
