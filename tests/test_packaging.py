@@ -97,7 +97,7 @@ def test_the_installed_development_server_issues_a_credential(installed: Path, t
         assert client.upload(credential).status == 200
         assert client.upload(credential).status == 400
         assert b"<html" in client.request("GET", "/").body
-        assert str(ROOT) not in service.command_lines()
+        assert f"{ROOT}/tokensvc" not in service.command_lines()
         assert service.stop() == 0
 
 
