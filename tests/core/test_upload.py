@@ -28,7 +28,7 @@ def test_a_form_that_is_not_what_was_signed_is_refused(
 ) -> None:
     with pytest.raises(Refusal) as refused:
         upload.require_binding(claims, sent)
-    assert (refused.value.code, refused.value.field) == (Code.PARAMETER_FORBIDDEN, field)
+    assert (refused.value.code, refused.value.field) == (Code.PARAMETER_FORBIDDEN, f"uploadPayload.{field}")
 
 
 def test_the_token_itself_is_not_part_of_what_is_bound() -> None:

@@ -54,12 +54,20 @@ def load(environment: Mapping[str, str], *, demo: bool = False) -> Settings:
     """
     written = read(environment)
     faults = [*written.faults, *faults_in_meaning(written, demo=demo), *take_out_unbuilt(written.tables)]
-    told = {fault.place for fault in faults}
+    before = {fault.place for fault in faults}
+    told = set(before)
     try:
         settings = Settings.model_validate(written.tables)
     except ValidationError as exc:
         # One fault a place: that what could not be read is not there, for one, is no further fault.
-        faults += [fault for fault in faults_of(exc, written.places) if fault.place not in told]
+        # Nor is it one that a table with a fault in it does not hold together.
+        found = faults_of(exc, written.places)
+        told |= {fault.place for fault in found}
+        faults += [fault for fault in found if fault.place not in before and not _told_within(fault.place, told)]
     if faults:
         raise ConfigurationError(faults)
     return settings
+
+
+def _told_within(place: str, told: set[str]) -> bool:
+    return any(other.startswith(f"{place}.") for other in told)

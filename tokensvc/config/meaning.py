@@ -102,9 +102,11 @@ def _profile(
             yield Fault(
                 f"{place}.callers[{number}]", f"there is no source {caller!r}", f"use some of: {', '.join(callers)}"
             )
-    for parameter in _table(profile.get("allow")):
-        if parameter not in PARAMETERS:
-            yield Fault(f"{place}.allow.{parameter}", "is no upload parameter", f"use some of: {', '.join(PARAMETERS)}")
+    for table in ("force", "allow", "defaults"):
+        for parameter in _table(profile.get(table)):
+            if parameter not in PARAMETERS:
+                remedy = f"use some of: {', '.join(PARAMETERS)}"
+                yield Fault(f"{place}.{table}.{parameter}", "is no upload parameter", remedy)
 
 
 def _table(value: object) -> Mapping[str, Any]:

@@ -130,12 +130,7 @@ class Profile(Table):
     def build(self, name: str) -> core.Profile:
         """The profile as the rules know it; ValueError says which parameter it is that cannot be."""
         limits = self.limits
-        rules = {}
-        for parameter, spec in self.allow.items():
-            try:
-                rules[parameter] = compile_rule(spec)
-            except ValueError as exc:
-                raise ValueError(f"allow.{parameter}: {exc}") from None
+        rules = {parameter: compile_rule(spec) for parameter, spec in self.allow.items()}
         return core.Profile(
             name,
             self.account,

@@ -18,6 +18,7 @@ from tokensvc.core.addresses import Peers
 from tokensvc.core.keys import private_key_faults, public_key_faults
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import LONGEST_WINDOW_SECONDS, MOST_COUNTED
+from tokensvc.core.rules import compile_rule
 
 STORE_SCHEMES: Final = ("redis", "rediss", "unix")
 
@@ -100,6 +101,16 @@ def _pem(value: object) -> object:
     return value
 
 
+def _rule(value: object) -> object:
+    if value is False:
+        raise fault("allow", "must not be false; leave the parameter out to refuse it")
+    try:
+        compile_rule(value)
+    except ValueError as exc:
+        raise fault("allow", str(exc)) from None
+    return value
+
+
 def _rate(value: object) -> object:
     if isinstance(value, str):
         parse_rate(value)
@@ -170,8 +181,8 @@ Address = Annotated[
 
 PublicKey = Annotated[str, BeforeValidator(_key(public_key_faults, "public"))]
 PrivateKey = Annotated[SecretStr, BeforeValidator(_key(private_key_faults, "private"))]
-AllowSpec = bool | str | list[str] | dict[str, str | int]
-"""`true`, a glob, a list, or a table with `regex` or `max_length`; `core.rules.compile_rule` says which are good."""
+AllowSpec = Annotated[bool | str | list[str] | dict[str, str | int], BeforeValidator(_rule)]
+"""`true`, a glob, a list, or a table with `regex` or `max_length`."""
 
 MediaType = Annotated[
     str, _matching(r"[a-z]+/(\*|[a-z0-9][a-z0-9.+-]*)|\*/\*", 'must be a MIME type in lower case, such as "image/*"')

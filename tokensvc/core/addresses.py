@@ -73,6 +73,10 @@ class Peers:
         )
 
 
+NOBODY: Final = Peers()
+"""No peer is trusted."""
+
+
 def _network(text: str) -> Network:
     try:
         network = ip_network(text)

@@ -83,7 +83,7 @@ def _unbound(name: str, reason: str) -> Refusal:
         Code.PARAMETER_FORBIDDEN,
         f"The form does not match the credential: {reason}.",
         "Send exactly the fields of uploadPayload, as the same text.",
-        field="token",
+        field=f"uploadPayload.{name}",
     )
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound, SecurityError
 
-from tokensvc.core.addresses import address_to_slow_down
+from tokensvc.core.addresses import NOBODY, address_to_slow_down
 from tokensvc.core.callers import Presented
 from tokensvc.core.errors import Code, Refusal
 
@@ -27,7 +27,7 @@ def presented() -> Presented:
 def client_address() -> str:
     """Whom the current request comes from, for slowing down."""
     forwarded_for = request.headers.get("X-Forwarded-For", "")
-    return address_to_slow_down(request.remote_addr or "unix", forwarded_for, current_app.config["PROXIES"])
+    return address_to_slow_down(request.remote_addr or "unix", forwarded_for, current_app.config.get("PROXIES", NOBODY))
 
 
 def install_hosts(app: Flask, hosts: Iterable[str]) -> None:
