@@ -18,7 +18,7 @@ from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core import v1, v2
-from tokensvc.core.callers import Caller, Presented
+from tokensvc.core.callers import Caller, Evidence, Presented
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.keys import KeyPair, KeyRing, Secret
 from tokensvc.core.nonces import NonceId, nonce_id
@@ -257,6 +257,8 @@ def test_a_lost_reply_costs_no_credential_and_makes_no_second_one(service: Servi
 
 class Source:
     """A caller source with one answer, that counts how often it is asked."""
+
+    evidence: Evidence = "header"
 
     def __init__(self, answer: Caller | Refusal | None) -> None:
         self.answer, self.asked = answer, 0

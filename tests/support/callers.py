@@ -84,6 +84,6 @@ class SiblingApp:
 def seat(service: Service, sources: Mapping[str, CallerSource]) -> Service:
     """Put further sources into a service whose configuration names them in its profiles."""
     service.issue = replace(service.issue, sources={**service.issue.sources, **sources})
-    service.app = create_app(service._doors())
+    service.app = create_app(service.doors())
     service.client = service.app.test_client(use_cookies=False)  # a Cookie header is sent as it stands
     return service

@@ -258,7 +258,7 @@ def test_no_other_origin_has_it(seated: Service, origin: str) -> None:
 def test_where_no_cookie_counts_nobody_has_it(seated: Service, kept: list[str]) -> None:
     sources = {name: source for name, source in seated.issue.sources.items() if name in {*kept, "demo"}}
     object.__setattr__(seated.issue, "sources", sources)
-    seated.app = create_app(seated._doors())
+    seated.app = create_app(seated.doors())
     seated.client = seated.app.test_client(use_cookies=False)
     for answer in (preflight(seated, ORIGIN), ask(seated, "backend", {"Origin": ORIGIN})):
         assert answer.status_code in {200, 204}

@@ -183,7 +183,7 @@ def broken(service: Service) -> Service:
 
     object.__setattr__(service.issue, "clock", clock)
     object.__setattr__(service.accept, "clock", clock)
-    service.app = create_app(service._doors())
+    service.app = create_app(service.doors())
     service.client = service.app.test_client()
     return service
 
