@@ -258,6 +258,8 @@ def test_a_lost_reply_costs_no_credential_and_makes_no_second_one(service: Servi
 class Source:
     """A caller source with one answer, that counts how often it is asked."""
 
+    evidence: Evidence = "header"
+
     def __init__(self, answer: Caller | Refusal | None) -> None:
         self.answer, self.asked = answer, 0
 

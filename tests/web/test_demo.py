@@ -24,6 +24,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
 NOT_HERE = "The demo sign-in works on the same machine only."
 NOT_FOR_OTHERS = "The demo sign-in is not for other sites' pages."
 
@@ -74,8 +75,8 @@ def test_a_sign_in_lets_the_page_fetch_credentials(service: Service) -> None:
     answer = service.send("POST", "/demo/session")
     assert answer.get_json() == {"signed_in": True, "subject": "demo"}
     assert session(service) == {"signed_in": True, "subject": "demo"}
-    assert service.send("GET", "/auth").status_code == 200
-    assert service.send("POST", "/auth", json={"uploadPayload": {"fileName": "a.png"}}).status_code == 200
+    assert service.send("GET", "/auth", OWN_PAGE).status_code == 200
+    assert service.send("POST", "/auth", OWN_PAGE, json={"uploadPayload": {"fileName": "a.png"}}).status_code == 200
 
 
 def test_the_cookie_is_kept_from_scripts_and_other_sites(service: Service) -> None:
@@ -130,7 +131,7 @@ def test_a_peer_on_another_machine_is_refused(service: Service, peer: str) -> No
 def test_a_peer_on_this_machine_is_let_in(service: Service, peer: str) -> None:
     near = {"REMOTE_ADDR": peer}
     assert service.send("POST", "/demo/session", environ_overrides=near).status_code == 200
-    assert service.send("GET", "/auth", environ_overrides=near).status_code == 200
+    assert service.send("GET", "/auth", OWN_PAGE, environ_overrides=near).status_code == 200
 
 
 FORGERIES: dict[str, Callable[[Service, str], str]] = {

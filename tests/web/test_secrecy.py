@@ -85,9 +85,9 @@ def exercise(service: Service) -> set[str]:
     cookie = service.client.get_cookie(COOKIE)
     assert cookie is not None
     presented.add(cookie.value)
-    service.send("GET", "/auth")
+    service.send("GET", "/auth", {"Sec-Fetch-Site": "same-origin"})
     service.client.set_cookie(COOKIE, "CANARY" + cookie.value)
-    service.send("GET", "/auth")
+    service.send("GET", "/auth", {"Sec-Fetch-Site": "same-origin"})
     service.client.delete_cookie(COOKIE)
     service.send("GET", "/nowhere?token=CANARY")
     return presented
