@@ -16,7 +16,7 @@ from tokensvc.core.keys import KeyRing
 from tokensvc.core.nonces import nonce_id
 from tokensvc.core.offers import Offer, offer_of
 from tokensvc.core.policy import AskV1, AskV2
-from tokensvc.core.profiles import Profile
+from tokensvc.core.profiles import Profile, find_profile
 from tokensvc.core.quotas import Quota, Remaining, quota_of, refusal_of
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Throttle
 
@@ -161,18 +161,6 @@ class Issue:
             },
         )
         return True
-
-
-def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
-    """The profile of that name, or a refusal."""
-    profile = profiles.get(name)
-    if profile is None:
-        raise Refusal(
-            Code.PROFILE_UNKNOWN,
-            "There is no such profile.",
-            "Use /auth for the default profile, or a name from the configuration.",
-        )
-    return profile
 
 
 def _quota_of(profile: Profile, source: str, subject: str) -> Quota | None:
