@@ -263,10 +263,6 @@ class Source:
     def __init__(self, answer: Caller | Refusal | None) -> None:
         self.answer, self.asked = answer, 0
 
-    @property
-    def evidence(self) -> Evidence:
-        return "header"
-
     def identify(self, _presented: Presented) -> Caller | None:
         self.asked += 1
         if isinstance(self.answer, Refusal):
