@@ -48,7 +48,7 @@ max_bytes = 5000
 callers = ["backend"]
 versions = ["v2"]
 """
-TOO_LONG = {"description": "\U0001f600" * 4000, "fileName": "\U0001f600" * 2000, "customMetadata": {"a": "ä" * 4000}}
+TOO_LONG = {"fileName": "a.jpg", "description": "\U0001f600" * 4000}
 GRANTED, REFUSED, USAGE = 0, 1, 2
 
 Run = Callable[..., Result]

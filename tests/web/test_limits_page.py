@@ -135,8 +135,12 @@ def test_the_plan_bounds_what_the_profile_lets_in_and_is_none_where_there_is_no_
 
 
 def test_a_profile_of_v1_alone_has_nothing_to_choose(service: Service) -> None:
+    profile = service.issue.profiles["only-v1"]
+    forced: dict[str, Any] = {"force": {"folder": "/a"}, "defaults": {"tags": "{claims.team}"}}
+    service.issue = replace(service.issue, profiles={"only-v1": replace(profile, **forced)})
+    service.client = create_app(service.doors()).test_client()
     body = ask(service, "/auth/only-v1/limits").get_json()
-    assert (body["versions"], body["parameters"]) == (["v1"], {})
+    assert (body["versions"], body["parameters"]) == (["v1"], {"folder": {"forced": "/a"}})
 
 
 def test_a_choice_that_needs_a_claim_is_not_offered_to_whoever_has_none(service: Service) -> None:

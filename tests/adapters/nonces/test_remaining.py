@@ -93,6 +93,24 @@ def test_what_has_ended_does_not_count(client: redis.Redis, store: RedisNonces) 
     wait_until(lambda: store.remaining(quota) == Remaining(5, None, 4), "a window and a credential to end")
 
 
+def test_what_ends_this_second_has_ended(client: redis.Redis, store: RedisNonces) -> None:
+    """As record counts; so it is looked at within that very second."""
+    quota = Quota(new_request(), outstanding=5)
+    record(store, quota)
+    (key,) = client.scan_iter(f"*{quota.subject_id}*")
+
+    def seen_within_the_second() -> bool:
+        second = client.time()[0]
+        client.zadd(key, {"x" * 22: second})
+        left = store.remaining(quota)
+        if client.time()[0] != second:
+            return False
+        assert left.outstanding == 4
+        return True
+
+    wait_until(seen_within_the_second)
+
+
 def test_the_count_of_yesterday_is_not_today_s(client: redis.Redis, store: RedisNonces) -> None:
     quota, today = Quota(new_request(), per_day=5), int(client.time()[0]) // 86_400
     key = f"ik{{00}}:q:{quota.subject_id}:d"
