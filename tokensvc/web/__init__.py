@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from flask import Flask, request
 
 from tokensvc.core.addresses import Peers
-from tokensvc.ports import FileStore
+from tokensvc.ports import FileStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.issue import Issue
+from tokensvc.service.redeem import Redeem
+from tokensvc.service.rights import Rights
 
 from . import problems
 from .credentials import credentials_blueprint
@@ -18,9 +20,11 @@ from .cross_site import guard
 from .demo import SignIn, demo_blueprint
 from .error_pages import error_pages_blueprint
 from .files import files_blueprint
+from .forward_auth import forward_auth_blueprint
 from .health import health_blueprint
 from .identity import install_cors, install_hosts, own_origin
 from .multipart import FormLimits
+from .redeem import redeem_blueprint
 from .uploads import uploads_blueprint
 
 
@@ -44,6 +48,16 @@ class Uploads:
 
 
 @dataclass(frozen=True, slots=True)
+class Redeeming:
+    """Spending for uploaders that are not ours. `proxies` are the peers that may ask at `/forward-auth`."""
+
+    redeem: Redeem
+    rights: Rights
+    proxies: Peers
+    throttle: Throttle | None
+
+
+@dataclass(frozen=True, slots=True)
 class Doors:
     """All that the application is made of; `wiring` builds it."""
 
@@ -53,6 +67,7 @@ class Doors:
     preflight_max_age: int
     hosts: Sequence[str]
     proxies: Peers
+    redeeming: Redeeming
     uploads: Uploads | None
     demo: Demo | None
 
@@ -73,6 +88,9 @@ def create_app(doors: Doors) -> Flask:
     app.register_blueprint(credentials_blueprint(issue))
     app.register_blueprint(health_blueprint(doors.ready))
     app.register_blueprint(error_pages_blueprint())
+    spending = doors.redeeming
+    app.register_blueprint(redeem_blueprint(spending.redeem, spending.rights))
+    app.register_blueprint(forward_auth_blueprint(spending.redeem, spending.proxies, spending.throttle))
     if doors.uploads is not None:
         _install_uploads(app, doors.uploads)
     if doors.demo is not None:
