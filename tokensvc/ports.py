@@ -5,7 +5,7 @@ Every method may raise `core.errors.Outage` when what is behind it does not answ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Protocol
@@ -56,17 +56,28 @@ class Recording:
     """`limit` is the one that refused, and `retry_after` the seconds (at least 1) after which it would not.
 
     `remaining` is how many more the subject may have at once: None without a quota, and where a call is repeated.
+    `known` are the places in a batch whose nonces EXIST.
     """
 
     outcome: RecordOutcome
     limit: LimitName | None = None
     retry_after: int = 0
     remaining: int | None = None
+    known: tuple[int, ...] = ()
 
     @property
     def recorded(self) -> bool:
         """Whether the nonce is on record, for this request."""
         return self.outcome is RecordOutcome.RECORDED
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One nonce of a batch, with the text of its grant and the Unix time until which its record is kept."""
+
+    nonce: NonceId
+    grant: str
+    until: int
 
 
 class NonceStore(Protocol):
@@ -80,6 +91,13 @@ class NonceStore(Protocol):
         """Note the nonce as issued and count it against the quota, both or neither.
 
         It EXISTS if it is known already to another request. What is repeated is counted once.
+        """
+
+    def record_batch(self, entries: Sequence[Entry], *, request: str, quota: Quota | None = None) -> Recording:
+        """Note all as issued and count all, or none, in one round trip. The nonces differ from each other.
+
+        If any is known to another request, it EXISTS and `known` says which. May be asked again with other entries
+        in their place: what this request has recorded already is not counted twice.
         """
 
     def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:

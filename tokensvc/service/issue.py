@@ -13,10 +13,10 @@ from tokensvc.core.callers import Caller, Once, Presented
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.grants import Grant
 from tokensvc.core.keys import KeyRing
-from tokensvc.core.nonces import nonce_id
+from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile
-from tokensvc.core.quotas import quota_of, refusal_of
+from tokensvc.core.quotas import Quota, quota_of, refusal_of
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Throttle
 
 MOST_STEPS_BACK: Final = 30
@@ -47,7 +47,7 @@ class Issue:
         grant = self._decide(profile_name, presented, ask)
         ring = self.rings[grant.account]
         for _ in range(_MOST_OWN_TOKENS):
-            token = grant.token or str(uuid.UUID(bytes=self.chance(16), version=4))
+            token = grant.token or new_token(self.chance)
             credential = v1.mint(ring.signing, token, grant.window)
             if self._record(grant, token.encode(), grant.window.record_until):
                 return credential
@@ -100,7 +100,8 @@ class Issue:
             )
         return caller
 
-    def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> Grant:
+    def admit(self, profile_name: str, presented: Presented) -> tuple[Profile, Caller]:
+        """Return the profile of that name and who asks under it, or raise a refusal; strangers are slowed down."""
         profile = self.profiles.get(profile_name)
         if profile is None:
             raise Refusal(
@@ -108,7 +109,10 @@ class Issue:
                 "There is no such profile.",
                 "Use /auth for the default profile, or a name from the configuration.",
             )
-        caller = self._identify_slowly(profile, presented)
+        return profile, self._identify_slowly(profile, presented)
+
+    def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> Grant:
+        profile, caller = self.admit(profile_name, presented)
         grant = policy.decide(profile, caller, ask, self.clock())
         self.rings[grant.account].require_public_key(ask.public_key)
         if caller.once is not None:  # last, so that a request which is refused anyway does not use it up
@@ -141,18 +145,27 @@ class Issue:
     def _record(self, grant: Grant, material: bytes, until: int) -> bool:
         """False if the nonce exists; a refusal if the subject has had its share."""
         nonce, request = nonce_id(grant.account, grant.version, material), new_request(self.chance)
-        quota = quota_of(
+        quota = self.quota(grant)
+        recording = self.nonces.record(nonce, grant=grant.to_text(), until=until, request=request, quota=quota)
+        if quota is not None and recording.limit is not None:
+            raise refusal_of(quota, recording.limit, recording.retry_after)
+        if not recording.recorded:
+            return False
+        self.note(grant, nonce)
+        return True
+
+    def quota(self, grant: Grant) -> Quota | None:
+        """What the grant's subject may have under its profile; None if that is not limited."""
+        return quota_of(
             self.profiles[grant.profile].limits,
             account=grant.account,
             profile=grant.profile,
             source=grant.source,
             subject=grant.subject,
         )
-        recording = self.nonces.record(nonce, grant=grant.to_text(), until=until, request=request, quota=quota)
-        if quota is not None and recording.limit is not None:
-            raise refusal_of(quota, recording.limit, recording.retry_after)
-        if not recording.recorded:
-            return False
+
+    def note(self, grant: Grant, nonce: NonceId) -> None:
+        """Note for the audit that a credential is on record and about to leave."""
         self.audit.note(
             "issued",
             {
@@ -163,7 +176,11 @@ class Issue:
                 "nonce": nonce,
             },
         )
-        return True
+
+
+def new_token(chance: Chance) -> str:
+    """A random UUID, as v1's nonce."""
+    return str(uuid.UUID(bytes=chance(16), version=4))
 
 
 def new_request(chance: Chance) -> str:

@@ -90,7 +90,7 @@ class Redeem:
             )
         now, credential = self.clock(), spend.credential
         if spend.version == "v1":
-            credential = with_public_key(self.keys, credential, now)
+            credential = with_public_key(self.keys, credential)
         genuine = verify(self.keys, spend.version, credential, now)
         if spend.fields is None:
             return genuine

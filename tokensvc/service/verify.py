@@ -49,17 +49,18 @@ def verify(keys: AcceptedKeys, version: Version, fields: Mapping[str, str], now:
     return Genuine("v2", second.pair, nonce, second.window, second.claims)
 
 
-def with_public_key(keys: AcceptedKeys, fields: Mapping[str, str], now: int) -> Mapping[str, str]:
+def with_public_key(keys: AcceptedKeys, fields: Mapping[str, str]) -> Mapping[str, str]:
     """A v1 credential's fields with the `publicKey` that they lack: the one whose pair made the signature.
 
-    All accepted pairs are tried, each in constant time. If none made it, any will do: `verify` refuses it as forged.
+    All pairs are tried, each in constant time. If none made it, any will do: `verify` refuses it as forged, and it
+    refuses a retired pair.
     """
     if fields.get("publicKey") or not keys.pairs:
         return fields
     signature, found = fields.get("signature", "").encode(), keys.pairs[0].public_key
     for pair in keys.pairs:
         made = v1.sign(pair.secret_bytes, fields.get("token", ""), fields.get("expire", ""))
-        if mac.same(made.encode(), signature) and pair.accepted(now):
+        if mac.same(made.encode(), signature):
             found = pair.public_key
     return {**fields, "publicKey": found}
 

@@ -10,11 +10,13 @@ from flask import Flask, request
 from tokensvc.core.addresses import Peers
 from tokensvc.ports import FileStore, Throttle
 from tokensvc.service.accept import Accept
+from tokensvc.service.batch import Batch
 from tokensvc.service.issue import Issue
 from tokensvc.service.redeem import Redeem
 from tokensvc.service.rights import Rights
 
 from . import problems
+from .batch import batch_blueprint
 from .credentials import credentials_blueprint
 from .cross_site import guard
 from .demo import SignIn, demo_blueprint
@@ -86,6 +88,7 @@ def create_app(doors: Doors) -> Flask:
     install_cors(app, doors.origins, doors.preflight_max_age, cookies=cookies)
     issue = replace(doors.issue, sources=sources)
     app.register_blueprint(credentials_blueprint(issue))
+    app.register_blueprint(batch_blueprint(Batch(issue)))
     app.register_blueprint(health_blueprint(doors.ready))
     app.register_blueprint(error_pages_blueprint())
     spending = doors.redeeming

@@ -40,6 +40,7 @@ def _load(name: str) -> Script:
 
 
 RECORD: Final = _load("record")
+RECORD_BATCH: Final = _load("record_batch")
 REDEEM: Final = _load("redeem")
 FINISH: Final = _load("finish")
 REVOKE: Final = _load("revoke")

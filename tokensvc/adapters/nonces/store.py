@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import redis
@@ -18,7 +18,7 @@ import redis
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import LimitName, Quota
-from tokensvc.ports import Chance, Outcome, Recording, RecordOutcome, Redemption
+from tokensvc.ports import Chance, Entry, Outcome, Recording, RecordOutcome, Redemption
 
 from . import fence, scripts
 from .attempts import Attempts, Fenced, Unanswered
@@ -75,12 +75,35 @@ class RedisNonces:
         """
         counted = () if quota is None else _arguments(quota)
         word, *rest = self._ask(scripts.RECORD, nonce, _checked(request), grant, _time(until), *counted)
+        return self._recording(word, rest)
+
+    def _recording(self, word: str, rest: list[str]) -> Recording:
         if word in {"stale", "late"}:
             raise self._attempts.outage(_UNRECORDED[word])
         if word in _LIMITS:
             limit, outcome = _LIMITS[word]
             return Recording(outcome, limit, int(rest[0]))
         return Recording(RecordOutcome(word), remaining=int(rest[0]) if rest else None)
+
+    def record_batch(self, entries: Sequence[Entry], *, request: str, quota: Quota | None = None) -> Recording:
+        """Note all as issued and count them, or none of them, in one round trip.
+
+        With more than one bucket it is one round trip and one decision a bucket. What came before a bucket that
+        refuses stays on record, and is handed out to nobody.
+        """
+        recording = Recording(RecordOutcome.RECORDED)
+        for bucket in sorted({bucket_of(entry.nonce, self._buckets) for entry in entries}):
+            places = [place for place, entry in enumerate(entries) if bucket_of(entry.nonce, self._buckets) == bucket]
+            keys = [epoch_key(bucket), *(nonce_key(entries[place].nonce, bucket) for place in places)]
+            counted = (() if quota is None else _arguments(quota)) or ("",) * 5
+            texts = [text for place in places for text in (entries[place].grant, _time(entries[place].until))]
+            word, *rest = self._ask_bucket(scripts.RECORD_BATCH, bucket, keys, [_checked(request), *counted, *texts])
+            if word == "exists":
+                return Recording(RecordOutcome.EXISTS, known=tuple(places[int(number)] for number in rest))
+            recording = self._recording(word, rest)
+            if not recording.recorded:
+                break
+        return recording
 
     def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
         """Spend the nonce. An unknown one with `cross_off_until` is noted as spent until then, and is a yes, once.
