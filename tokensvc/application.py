@@ -65,6 +65,8 @@ def create(settings: Settings | None = None) -> Flask:
             Peers.parse(settings.proxies),
             Redeeming(
                 wiring.redeem(settings, nonces),
+                wiring.introspect(settings, nonces),
+                wiring.revoke(settings, nonces),
                 wiring.rights(sources, throttle),
                 Peers.parse(settings.forward_auth.trusted),
                 throttle,

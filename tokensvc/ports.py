@@ -42,6 +42,14 @@ class Redemption:
     result: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a nonce is now. `refused` is what redeeming it would come to; None while it is issued and not yet spent."""
+
+    refused: Outcome | None
+    grant: str = ""
+
+
 class RecordOutcome(StrEnum):
     """What a try to record came to. Only RECORDED is a yes; nothing was recorded or counted by any other."""
 
@@ -108,6 +116,9 @@ class NonceStore(Protocol):
 
     def revoke(self, nonce: NonceId, *, actor: str) -> Outcome:
         """Make an issued nonce unspendable; answers what it is now (REVOKED, or REPLAYED if it was spent before)."""
+
+    def look(self, nonce: NonceId) -> Standing:
+        """What the nonce is now; nothing is changed."""
 
     def ready(self) -> None:
         """Return when issue and redeem would work now; otherwise raise Outage with the reason."""

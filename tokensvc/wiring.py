@@ -36,6 +36,7 @@ from tokensvc.core.profiles import Profile
 from tokensvc.ports import CallerSource, FileStore, NonceStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.issue import Issue
+from tokensvc.service.operate import Introspect, Revoke
 from tokensvc.service.redeem import Redeem
 from tokensvc.service.rights import Rights
 
@@ -223,6 +224,16 @@ def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, thro
 def redeem(settings: config.Settings, nonces: NonceStore) -> Redeem:
     """The use case that spends for other people's uploaders."""
     return Redeem(accepted_keys(settings), _cross_off(settings), nonces, clock, chance, EventLog())
+
+
+def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
+    """The use case that says whether a credential is good."""
+    return Introspect(accepted_keys(settings), _cross_off(settings), nonces, clock)
+
+
+def revoke(settings: config.Settings, nonces: NonceStore) -> Revoke:
+    """The use case that makes a credential unspendable."""
+    return Revoke(tuple(settings.accounts), nonces, EventLog())
 
 
 def rights(sources: Mapping[str, CallerSource], throttle: Throttle) -> Rights:

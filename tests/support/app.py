@@ -162,6 +162,8 @@ class Service:
         self.files = wiring.file_store(self.settings)
         self.accept = replace(wiring.accept(self.settings, self.nonces, self.files, throttle), clock=self.clock)
         self.redeem = replace(wiring.redeem(self.settings, self.nonces), clock=self.clock)
+        self.introspect = replace(wiring.introspect(self.settings, self.nonces), clock=self.clock)
+        self.revoke = wiring.revoke(self.settings, self.nonces)
         self.rights = wiring.rights(sources, throttle)
         self.app = create_app(self.doors())
         self.client = self.app.test_client()
@@ -178,7 +180,12 @@ class Service:
             hosts=self.settings.hosts,
             proxies=Peers.parse(self.settings.proxies),
             redeeming=Redeeming(
-                self.redeem, self.rights, Peers.parse(self.settings.forward_auth.trusted), self.accept.throttle
+                self.redeem,
+                self.introspect,
+                self.revoke,
+                self.rights,
+                Peers.parse(self.settings.forward_auth.trusted),
+                self.accept.throttle,
             ),
             uploads=Uploads(self.accept, self.files, list(self.settings.accounts), upload.plan.max_bytes, upload.url),
             demo=Demo(demo, COOKIE),

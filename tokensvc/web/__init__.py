@@ -12,6 +12,7 @@ from tokensvc.ports import FileStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.batch import Batch
 from tokensvc.service.issue import Issue
+from tokensvc.service.operate import Introspect, Revoke
 from tokensvc.service.redeem import Redeem
 from tokensvc.service.rights import Rights
 
@@ -26,6 +27,7 @@ from .forward_auth import forward_auth_blueprint
 from .health import health_blueprint
 from .identity import install_cors, install_hosts, own_origin
 from .multipart import FormLimits
+from .operate import operate_blueprint
 from .redeem import redeem_blueprint
 from .uploads import uploads_blueprint
 
@@ -54,6 +56,8 @@ class Redeeming:
     """Spending for uploaders that are not ours. `proxies` are the peers that may ask at `/forward-auth`."""
 
     redeem: Redeem
+    introspect: Introspect
+    revoke: Revoke
     rights: Rights
     proxies: Peers
     throttle: Throttle | None
@@ -93,6 +97,7 @@ def create_app(doors: Doors) -> Flask:
     app.register_blueprint(error_pages_blueprint())
     spending = doors.redeeming
     app.register_blueprint(redeem_blueprint(spending.redeem, spending.rights))
+    app.register_blueprint(operate_blueprint(spending.introspect, spending.revoke, spending.rights))
     app.register_blueprint(forward_auth_blueprint(spending.redeem, spending.proxies, spending.throttle))
     if doors.uploads is not None:
         _install_uploads(app, doors.uploads)

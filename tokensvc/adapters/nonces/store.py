@@ -18,7 +18,7 @@ import redis
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import LimitName, Quota
-from tokensvc.ports import Chance, Entry, Outcome, Recording, RecordOutcome, Redemption
+from tokensvc.ports import Chance, Entry, Outcome, Recording, RecordOutcome, Redemption, Standing
 
 from . import fence, scripts
 from .attempts import Attempts, Fenced, Unanswered
@@ -131,6 +131,11 @@ class RedisNonces:
         """Make an issued nonce unspendable, and answer what it is now; `actor` is kept, of the first to do so."""
         word, *_ = self._ask(scripts.REVOKE, nonce, actor)
         return Outcome(word)
+
+    def look(self, nonce: NonceId) -> Standing:
+        """What the nonce is now; nothing is changed. It may be something else by the time that the answer is read."""
+        word, *rest = self._ask(scripts.LOOK, nonce)
+        return Standing(None, rest[0]) if word == "issued" else Standing(Outcome(word))
 
     def ready(self) -> None:
         """Return when record and redeem would work now in every bucket; otherwise raise Outage with the reason."""
