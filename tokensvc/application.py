@@ -67,6 +67,7 @@ def create(settings: Settings | None = None) -> Flask:
                 wiring.redeem(settings, nonces),
                 wiring.introspect(settings, nonces),
                 wiring.revoke(settings, nonces),
+                wiring.explain(settings, nonces),
                 wiring.rights(sources, throttle),
                 Peers.parse(settings.forward_auth.trusted),
                 throttle,

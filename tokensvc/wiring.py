@@ -35,6 +35,7 @@ from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
 from tokensvc.core.profiles import Profile
 from tokensvc.ports import CallerSource, FileStore, NonceStore, Throttle
 from tokensvc.service.accept import Accept
+from tokensvc.service.explain import Explain
 from tokensvc.service.issue import Issue
 from tokensvc.service.operate import Introspect, Revoke
 from tokensvc.service.redeem import Redeem
@@ -234,6 +235,11 @@ def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
 def revoke(settings: config.Settings, nonces: NonceStore) -> Revoke:
     """The use case that makes a credential unspendable."""
     return Revoke(tuple(settings.accounts), nonces, EventLog())
+
+
+def explain(settings: config.Settings, nonces: NonceStore) -> Explain:
+    """The use case that says why a credential would be refused."""
+    return Explain(accepted_keys(settings), _cross_off(settings), nonces, clock)
 
 
 def rights(sources: Mapping[str, CallerSource], throttle: Throttle) -> Rights:

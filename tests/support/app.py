@@ -164,6 +164,7 @@ class Service:
         self.redeem = replace(wiring.redeem(self.settings, self.nonces), clock=self.clock)
         self.introspect = replace(wiring.introspect(self.settings, self.nonces), clock=self.clock)
         self.revoke = wiring.revoke(self.settings, self.nonces)
+        self.explain = replace(wiring.explain(self.settings, self.nonces), clock=self.clock)
         self.rights = wiring.rights(sources, throttle)
         self.app = create_app(self.doors())
         self.client = self.app.test_client()
@@ -183,6 +184,7 @@ class Service:
                 self.redeem,
                 self.introspect,
                 self.revoke,
+                self.explain,
                 self.rights,
                 Peers.parse(self.settings.forward_auth.trusted),
                 self.accept.throttle,

@@ -173,3 +173,17 @@ def test_a_store_that_is_down_is_an_outage_and_no_answer(make_service: ServiceMa
         own.stop()
         problem_of(ask(service, "/introspect", body), 503, "store.unavailable")
         problem_of(ask(service, "/revoke", {"token": body["token"]}), 503, "store.unavailable")
+
+
+def test_why_a_credential_would_be_refused_is_explained(service: Service) -> None:
+    body = {**v2(service), "fields": {"fileName": "b"}}
+    answer = ask(service, "/explain", body)
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store, private"
+    detail = "`fileName` differs: signed 'a', sent 'b'."
+    told = {"code": "parameter.forbidden", "field": "fileName", "detail": detail}
+    assert answer.get_json() == {"good": False, "reasons": [told]}
+    good = ask(service, "/explain", {**body, "fields": {"fileName": "a"}})
+    assert good.get_json() == {"good": True, "reasons": []}
+    problem_of(ask(service, "/explain", body, service.reader_key), 403, "caller.forbidden")
+    problem_of(ask(service, "/explain", {**body, "more": 1}), 400, "request.malformed")

@@ -11,6 +11,7 @@ from tokensvc.core.addresses import Peers
 from tokensvc.ports import FileStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.batch import Batch
+from tokensvc.service.explain import Explain
 from tokensvc.service.issue import Issue
 from tokensvc.service.operate import Introspect, Revoke
 from tokensvc.service.redeem import Redeem
@@ -58,6 +59,7 @@ class Redeeming:
     redeem: Redeem
     introspect: Introspect
     revoke: Revoke
+    explain: Explain
     rights: Rights
     proxies: Peers
     throttle: Throttle | None
@@ -97,7 +99,7 @@ def create_app(doors: Doors) -> Flask:
     app.register_blueprint(error_pages_blueprint())
     spending = doors.redeeming
     app.register_blueprint(redeem_blueprint(spending.redeem, spending.rights))
-    app.register_blueprint(operate_blueprint(spending.introspect, spending.revoke, spending.rights))
+    app.register_blueprint(operate_blueprint(spending.introspect, spending.revoke, spending.explain, spending.rights))
     app.register_blueprint(forward_auth_blueprint(spending.redeem, spending.proxies, spending.throttle))
     if doors.uploads is not None:
         _install_uploads(app, doors.uploads)

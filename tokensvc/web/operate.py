@@ -1,4 +1,4 @@
-"""`POST /introspect` and `POST /revoke`: for servers and operators with an api key that may do so."""
+"""`POST /introspect`, `POST /revoke` and `POST /explain`: for servers and operators with an api key that may do so."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from flask import Blueprint, Response
 
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.ports import Outcome
+from tokensvc.service.explain import Explain
 from tokensvc.service.operate import Active, Introspect, Revoke
 from tokensvc.service.rights import Rights
 
 from .identity import presented
 from .json_bodies import private_json, read_object, require_members, text_of
-from .redeem import read_credential
+from .redeem import read_credential, read_fields
 
 _CREDENTIAL: Final = frozenset({"version", "token", "expire", "signature", "publicKey"})
 _WATERMARK: Final = frozenset({"subject", "profile", "account", "issued_before"})
 
 
-def operate_blueprint(introspect: Introspect, revoke: Revoke, rights: Rights) -> Blueprint:
+def operate_blueprint(introspect: Introspect, revoke: Revoke, explain: Explain, rights: Rights) -> Blueprint:
     """The routes."""
     blueprint = Blueprint("operate", __name__)
 
@@ -36,6 +37,15 @@ def operate_blueprint(introspect: Introspect, revoke: Revoke, rights: Rights) ->
         caller = rights.require(presented(), "operate")
         outcome = revoke(_token(read_object()), caller)
         return private_json({"revoked": int(outcome is Outcome.REVOKED), "outcome": str(outcome)})
+
+    @blueprint.post("/explain")
+    def tell() -> Response:
+        rights.require(presented(), "operate")
+        members = read_object()
+        require_members(members, _CREDENTIAL | {"fields"})
+        reasons = explain(*read_credential(members), read_fields(members))
+        told = [{"code": str(one.code), "field": one.field, "detail": one.detail} for one in reasons]
+        return private_json({"good": not told, "reasons": told})
 
     return blueprint
 
