@@ -13,7 +13,7 @@ from tokensvc.adapters import event_log
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
 from tokensvc.config import ConfigurationError, Settings
 from tokensvc.core.addresses import Peers
-from tokensvc.web import Demo, Doors, Uploads, create_app
+from tokensvc.web import Demo, Doors, Redeeming, Uploads, create_app
 
 _PAUSE_SECONDS: Final = 1.0
 
@@ -63,6 +63,15 @@ def create(settings: Settings | None = None) -> Flask:
             settings.cors.max_age,
             settings.hosts,
             Peers.parse(settings.proxies),
+            Redeeming(
+                wiring.redeem(settings, nonces),
+                wiring.introspect(settings, nonces),
+                wiring.revoke(settings, nonces),
+                wiring.explain(settings, nonces),
+                wiring.rights(sources, throttle),
+                Peers.parse(settings.forward_auth.trusted),
+                throttle,
+            ),
             uploads,
             demo,
         )

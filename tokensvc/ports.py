@@ -5,7 +5,7 @@ Every method may raise `core.errors.Outage` when what is behind it does not answ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Protocol
@@ -42,6 +42,14 @@ class Redemption:
     result: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a nonce is now. `refused` is what redeeming it would come to; None while it is issued and not yet spent."""
+
+    refused: Outcome | None
+    grant: str = ""
+
+
 class RecordOutcome(StrEnum):
     """What a try to record came to. Only RECORDED is a yes; nothing was recorded or counted by any other."""
 
@@ -56,17 +64,28 @@ class Recording:
     """`limit` is the one that refused, and `retry_after` the seconds (at least 1) after which it would not.
 
     `remaining` is how many more the subject may have at once: None without a quota, and where a call is repeated.
+    `known` are the places in a batch whose nonces EXIST.
     """
 
     outcome: RecordOutcome
     limit: LimitName | None = None
     retry_after: int = 0
     remaining: int | None = None
+    known: tuple[int, ...] = ()
 
     @property
     def recorded(self) -> bool:
         """Whether the nonce is on record, for this request."""
         return self.outcome is RecordOutcome.RECORDED
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One nonce of a batch, with the text of its grant and the Unix time until which its record is kept."""
+
+    nonce: NonceId
+    grant: str
+    until: int
 
 
 class NonceStore(Protocol):
@@ -85,6 +104,13 @@ class NonceStore(Protocol):
     def remaining(self, quota: Quota) -> Remaining:
         """How many more the subject may have now, by each limit of the quota. Nothing is recorded or counted."""
 
+    def record_batch(self, entries: Sequence[Entry], *, request: str, quota: Quota | None = None) -> Recording:
+        """Note all as issued and count all, or none, in one round trip. The nonces differ from each other.
+
+        If any is known to another request, it EXISTS and `known` says which. May be asked again with other entries
+        in their place: what this request has recorded already is not counted twice.
+        """
+
     def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
         """Spend the nonce atomically. With `cross_off_until` an unknown one is noted as spent and is a yes, once."""
 
@@ -93,6 +119,9 @@ class NonceStore(Protocol):
 
     def revoke(self, nonce: NonceId, *, actor: str) -> Outcome:
         """Make an issued nonce unspendable; answers what it is now (REVOKED, or REPLAYED if it was spent before)."""
+
+    def look(self, nonce: NonceId) -> Standing:
+        """What the nonce is now; nothing is changed."""
 
     def ready(self) -> None:
         """Return when issue and redeem would work now; otherwise raise Outage with the reason."""

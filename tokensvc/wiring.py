@@ -35,7 +35,11 @@ from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
 from tokensvc.core.profiles import Profile
 from tokensvc.ports import CallerSource, FileStore, NonceStore, Throttle
 from tokensvc.service.accept import Accept
+from tokensvc.service.explain import Explain
 from tokensvc.service.issue import Issue
+from tokensvc.service.operate import Introspect, Revoke
+from tokensvc.service.redeem import Redeem
+from tokensvc.service.rights import Rights
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -140,6 +144,11 @@ def key_rings(settings: config.Settings) -> dict[str, KeyRing]:
     }
 
 
+def accepted_keys(settings: config.Settings) -> AcceptedKeys:
+    """The key pairs of all accounts."""
+    return AcceptedKeys(tuple(pair for ring in key_rings(settings).values() for pair in ring.pairs))
+
+
 def profiles(settings: config.Settings) -> dict[str, Profile]:
     """The profiles by name."""
     return {name: profile.build(name) for name, profile in settings.profiles.items()}
@@ -208,6 +217,35 @@ def issue(
 
 def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
-    pairs = tuple(pair for ring in key_rings(settings).values() for pair in ring.pairs)
-    cross_off = frozenset(profile.account for profile in profiles(settings).values() if profile.cross_off)
-    return Accept(AcceptedKeys(pairs), cross_off, nonces, files, inspect, clock, chance, EventLog(), throttle)
+    return Accept(
+        accepted_keys(settings), _cross_off(settings), nonces, files, inspect, clock, chance, EventLog(), throttle
+    )
+
+
+def redeem(settings: config.Settings, nonces: NonceStore) -> Redeem:
+    """The use case that spends for other people's uploaders."""
+    return Redeem(accepted_keys(settings), _cross_off(settings), nonces, clock, chance, EventLog())
+
+
+def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
+    """The use case that says whether a credential is good."""
+    return Introspect(accepted_keys(settings), _cross_off(settings), nonces, clock)
+
+
+def revoke(settings: config.Settings, nonces: NonceStore) -> Revoke:
+    """The use case that makes a credential unspendable."""
+    return Revoke(tuple(settings.accounts), nonces, EventLog())
+
+
+def explain(settings: config.Settings, nonces: NonceStore) -> Explain:
+    """The use case that says why a credential would be refused."""
+    return Explain(accepted_keys(settings), _cross_off(settings), nonces, clock)
+
+
+def rights(sources: Mapping[str, CallerSource], throttle: Throttle) -> Rights:
+    """What api keys may do besides fetching credentials."""
+    return Rights(tuple(source for source in sources.values() if isinstance(source, ApiKeys)), throttle)
+
+
+def _cross_off(settings: config.Settings) -> frozenset[str]:
+    return frozenset(profile.account for profile in profiles(settings).values() if profile.cross_off)

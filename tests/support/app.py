@@ -22,7 +22,7 @@ from tokensvc.adapters.redis_client import connect
 from tokensvc.config import Settings
 from tokensvc.core import jws, v1
 from tokensvc.core.addresses import Peers
-from tokensvc.web import Demo, Doors, Uploads, create_app
+from tokensvc.web import Demo, Doors, Redeeming, Uploads, create_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -161,6 +161,11 @@ class Service:
         self.issue = replace(wiring.issue(self.settings, self.nonces, sources, throttle), clock=self.clock)
         self.files = wiring.file_store(self.settings)
         self.accept = replace(wiring.accept(self.settings, self.nonces, self.files, throttle), clock=self.clock)
+        self.redeem = replace(wiring.redeem(self.settings, self.nonces), clock=self.clock)
+        self.introspect = replace(wiring.introspect(self.settings, self.nonces), clock=self.clock)
+        self.revoke = wiring.revoke(self.settings, self.nonces)
+        self.explain = replace(wiring.explain(self.settings, self.nonces), clock=self.clock)
+        self.rights = wiring.rights(sources, throttle)
         self.app = create_app(self.doors())
         self.client = self.app.test_client()
 
@@ -175,6 +180,15 @@ class Service:
             preflight_max_age=self.settings.cors.max_age,
             hosts=self.settings.hosts,
             proxies=Peers.parse(self.settings.proxies),
+            redeeming=Redeeming(
+                self.redeem,
+                self.introspect,
+                self.revoke,
+                self.explain,
+                self.rights,
+                Peers.parse(self.settings.forward_auth.trusted),
+                self.accept.throttle,
+            ),
             uploads=Uploads(self.accept, self.files, list(self.settings.accounts), upload.plan.max_bytes, upload.url),
             demo=Demo(demo, COOKIE),
         )

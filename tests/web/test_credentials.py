@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tokensvc.core.window import MAX_LIFETIME_SECONDS
-from tokensvc.web.credentials import MAX_BODY_BYTES
+from tokensvc.web.json_bodies import MAX_BODY_BYTES
 
 from .conftest import assert_problem, problem_of
 

@@ -163,6 +163,15 @@ class Throttle(Table):
     anonymous: RateText = Field(default="600/minute", description="requests of callers of kind `anonymous`")
 
 
+class ForwardAuth(Table):
+    """`GET /forward-auth`, by which a proxy asks whether to let an upload through."""
+
+    trusted: list[Network] = Field(
+        default=[],
+        description='the proxies that may ask: addresses, networks such as `"10.0.0.0/8"`, and `"unix"`; empty: nobody',
+    )
+
+
 class Plan(Table):
     """Limits of the upload endpoint; the default is that of ImageKit's free plan."""
 
@@ -203,6 +212,7 @@ class Settings(Table):
     callers: dict[Name, Source] = Field(default={}, description="caller sources, below")
     profiles: dict[Name, Profile] = Field(default={}, description="profiles, below")
     throttle: Throttle = Field(default=Throttle(), description="slowing down strangers, below")
+    forward_auth: ForwardAuth = Field(default=ForwardAuth(), description="proxies that ask first, below")
     upload: Upload = Field(default=Upload(), description="the upload endpoint, below")
     redis_url: RedisUrl | None = None
     data_dir: Path = Path("var")

@@ -50,9 +50,9 @@ def verify(text: str, key_of: Callable[[str], bytes | None]) -> Verified:
     if not _FORM.fullmatch(text):
         raise invalid("The token is not a compact JWT: three parts of URL-safe base64 without padding.")
     header_part, payload_part, signature_part = text.split(".")
-    header = _read_header(_decode(header_part))
-    payload = _decode(payload_part)
-    _decode(signature_part)
+    header = _read_header(decode(header_part))
+    payload = decode(payload_part)
+    decode(signature_part)
     key = key_of(header.get("kid", ""))
     if key is None:
         raise forged()
@@ -82,7 +82,7 @@ def _read_header(part: bytes) -> dict[str, Any]:
     return header
 
 
-def _decode(part: str) -> bytes:
+def decode(part: str) -> bytes:
     """Decode URL-safe base64, refusing all but the one spelling of its bytes."""
     try:
         decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))

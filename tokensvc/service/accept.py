@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tokensvc.core import upload, v1, v2
+from tokensvc.core import upload
 from tokensvc.core.checks import Facts, Media, Restrictions, require_checks, require_limits
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.grants import restrictions_of
 from tokensvc.core.keys import AcceptedKeys, KeyPair
-from tokensvc.core.nonces import NonceId, Version, nonce_id
+from tokensvc.core.nonces import NonceId, Version
 from tokensvc.core.params import ENVELOPE, PARAMETERS
 from tokensvc.core.upload import Kind, StoredFile
 from tokensvc.ports import (
@@ -32,6 +32,7 @@ from tokensvc.ports import (
 )
 
 from .issue import new_request
+from .verify import refusal_of, verify
 
 _MOST_SUFFIXES: Final = 8
 
@@ -42,16 +43,6 @@ _EVIDENCE: Final[Mapping[Version, tuple[str, ...]]] = {
 """Fields of which one at least is there when an upload comes with a credential, good or not."""
 
 _FORGERIES: Final = frozenset({Code.CREDENTIAL_INVALID, Code.CALLER_INVALID})
-
-_REFUSALS: Final = {
-    Outcome.REPLAYED: (Code.CREDENTIAL_REPLAYED, "The credential has been used before."),
-    Outcome.REVOKED: (Code.CREDENTIAL_REVOKED, "The credential was revoked."),
-    Outcome.STALE: (Code.CREDENTIAL_STALE, "The credential was issued before the nonce store was replaced."),
-    Outcome.UNISSUED: (
-        Code.CREDENTIAL_UNISSUED,
-        "The credential is not on record: not issued here, or long expired.",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +162,8 @@ class Accept:
                 "Fetch a credential and send its fields with the file.",
                 field=evidence,
             )
-        if offer.version == "v1":
-            first = v1.verify(self.keys, fields, now)
-            nonce = nonce_id(first.pair.account, "v1", first.nonce)
-            return _Authority(first.pair, nonce, first.window.record_until)
-        second = v2.verify(self.keys, fields.get("token", ""), now)
-        nonce = nonce_id(second.pair.account, "v2", second.nonce)
-        return _Authority(second.pair, nonce, second.window.record_until, second.claims)
+        genuine = verify(self.keys, offer.version, fields, now)
+        return _Authority(genuine.pair, genuine.nonce, genuine.window.record_until, genuine.claims)
 
     def _redeem(self, authority: _Authority, nonce: NonceId, request: str) -> str:
         """Return the grant that was recorded; empty if it was not issued here."""
@@ -186,8 +172,7 @@ class Accept:
         event = "redeemed" if redemption.outcome is Outcome.SPENT else str(redemption.outcome)
         self.audit.note(event, {"account": authority.pair.account, "nonce": nonce})
         if redemption.outcome is not Outcome.SPENT:
-            code, detail = _REFUSALS[redemption.outcome]
-            raise Refusal(code, detail, "Fetch a new credential for each upload, just before it starts.", field="token")
+            raise refusal_of(redemption.outcome)
         return redemption.grant
 
     def _inspect(self, fields: Mapping[str, str], file: Incoming) -> Kind:

@@ -13,7 +13,7 @@ from tokensvc.core.callers import Caller, Once, Presented
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.grants import Grant
 from tokensvc.core.keys import KeyRing
-from tokensvc.core.nonces import nonce_id
+from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.offers import Offer, offer_of
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile, find_profile
@@ -48,7 +48,7 @@ class Issue:
         grant = self._decide(profile_name, presented, ask)
         ring = self.rings[grant.account]
         for _ in range(_MOST_OWN_TOKENS):
-            token = grant.token or str(uuid.UUID(bytes=self.chance(16), version=4))
+            token = grant.token or new_token(self.chance)
             credential = v1.mint(ring.signing, token, grant.window)
             if self._record(grant, token.encode(), grant.window.record_until):
                 return credential
@@ -103,15 +103,18 @@ class Issue:
 
     def offer(self, profile_name: str, presented: Presented) -> tuple[Offer, Remaining]:
         """What the caller may ask for, and how many more of it. Nothing is issued, counted or used up."""
-        profile = find_profile(self.profiles, profile_name)
-        caller = self._identify_slowly(profile, presented)
+        profile, caller = self.admit(profile_name, presented)
         offer = offer_of(profile, caller, self.clock())
         quota = _quota_of(profile, caller.source, caller.subject)
         return offer, Remaining() if quota is None else self.nonces.remaining(quota)
 
-    def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> Grant:
+    def admit(self, profile_name: str, presented: Presented) -> tuple[Profile, Caller]:
+        """Return the profile of that name and who asks under it, or raise a refusal; strangers are slowed down."""
         profile = find_profile(self.profiles, profile_name)
-        caller = self._identify_slowly(profile, presented)
+        return profile, self._identify_slowly(profile, presented)
+
+    def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> Grant:
+        profile, caller = self.admit(profile_name, presented)
         grant = policy.decide(profile, caller, ask, self.clock())
         self.rings[grant.account].require_public_key(ask.public_key)
         if caller.once is not None:  # last, so that a request which is refused anyway does not use it up
@@ -144,12 +147,21 @@ class Issue:
     def _record(self, grant: Grant, material: bytes, until: int) -> bool:
         """False if the nonce exists; a refusal if the subject has had its share."""
         nonce, request = nonce_id(grant.account, grant.version, material), new_request(self.chance)
-        quota = _quota_of(self.profiles[grant.profile], grant.source, grant.subject)
+        quota = self.quota(grant)
         recording = self.nonces.record(nonce, grant=grant.to_text(), until=until, request=request, quota=quota)
         if quota is not None and recording.limit is not None:
             raise refusal_of(quota, recording.limit, recording.retry_after)
         if not recording.recorded:
             return False
+        self.note(grant, nonce)
+        return True
+
+    def quota(self, grant: Grant) -> Quota | None:
+        """What the grant's subject may have under its profile; None if that is not limited."""
+        return _quota_of(self.profiles[grant.profile], grant.source, grant.subject)
+
+    def note(self, grant: Grant, nonce: NonceId) -> None:
+        """Note for the audit that a credential is on record and about to leave."""
         self.audit.note(
             "issued",
             {
@@ -160,7 +172,11 @@ class Issue:
                 "nonce": nonce,
             },
         )
-        return True
+
+
+def new_token(chance: Chance) -> str:
+    """A random UUID, as v1's nonce."""
+    return str(uuid.UUID(bytes=chance(16), version=4))
 
 
 def _quota_of(profile: Profile, source: str, subject: str) -> Quota | None:

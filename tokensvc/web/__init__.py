@@ -8,20 +8,29 @@ from dataclasses import dataclass, replace
 from flask import Flask, request
 
 from tokensvc.core.addresses import Peers
-from tokensvc.ports import FileStore
+from tokensvc.ports import FileStore, Throttle
 from tokensvc.service.accept import Accept
+from tokensvc.service.batch import Batch
+from tokensvc.service.explain import Explain
 from tokensvc.service.issue import Issue
+from tokensvc.service.operate import Introspect, Revoke
+from tokensvc.service.redeem import Redeem
+from tokensvc.service.rights import Rights
 
 from . import problems
+from .batch import batch_blueprint
 from .credentials import credentials_blueprint
 from .cross_site import guard
 from .demo import SignIn, demo_blueprint
 from .error_pages import error_pages_blueprint
 from .files import files_blueprint
+from .forward_auth import forward_auth_blueprint
 from .health import health_blueprint
 from .identity import install_cors, install_hosts, own_origin
 from .limits import limits_blueprint
 from .multipart import FormLimits
+from .operate import operate_blueprint
+from .redeem import redeem_blueprint
 from .uploads import uploads_blueprint
 
 
@@ -45,6 +54,19 @@ class Uploads:
 
 
 @dataclass(frozen=True, slots=True)
+class Redeeming:
+    """Spending for uploaders that are not ours. `proxies` are the peers that may ask at `/forward-auth`."""
+
+    redeem: Redeem
+    introspect: Introspect
+    revoke: Revoke
+    explain: Explain
+    rights: Rights
+    proxies: Peers
+    throttle: Throttle | None
+
+
+@dataclass(frozen=True, slots=True)
 class Doors:
     """All that the application is made of; `wiring` builds it."""
 
@@ -54,6 +76,7 @@ class Doors:
     preflight_max_age: int
     hosts: Sequence[str]
     proxies: Peers
+    redeeming: Redeeming
     uploads: Uploads | None
     demo: Demo | None
 
@@ -73,8 +96,13 @@ def create_app(doors: Doors) -> Flask:
     issue = replace(doors.issue, sources=sources)
     app.register_blueprint(credentials_blueprint(issue))
     app.register_blueprint(limits_blueprint(issue, doors.uploads.max_file_bytes if doors.uploads else None))
+    app.register_blueprint(batch_blueprint(Batch(issue)))
     app.register_blueprint(health_blueprint(doors.ready))
     app.register_blueprint(error_pages_blueprint())
+    spending = doors.redeeming
+    app.register_blueprint(redeem_blueprint(spending.redeem, spending.rights))
+    app.register_blueprint(operate_blueprint(spending.introspect, spending.revoke, spending.explain, spending.rights))
+    app.register_blueprint(forward_auth_blueprint(spending.redeem, spending.proxies, spending.throttle))
     if doors.uploads is not None:
         _install_uploads(app, doors.uploads)
     if doors.demo is not None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import MethodNotAllowed
 
-from flask import Blueprint, Response, json, request
-from werkzeug.exceptions import MethodNotAllowed, UnsupportedMediaType
-
-from tokensvc.core import strict_json
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.service.issue import Issue
 
 from .identity import presented
-
-MAX_BODY_BYTES: Final = 64 * 1024
+from .json_bodies import private_json, read_object
 
 
 def credentials_blueprint(issue: Issue) -> Blueprint:
@@ -27,7 +23,7 @@ def credentials_blueprint(issue: Issue) -> Blueprint:
         if request.method == "HEAD":  # would issue a credential that nobody sees
             raise MethodNotAllowed(valid_methods=["GET", "POST"])
         credential = issue.v1(profile, presented(), ask_v1())
-        return personal(
+        return private_json(
             {
                 "token": credential.token,
                 "expire": credential.expire,
@@ -39,7 +35,7 @@ def credentials_blueprint(issue: Issue) -> Blueprint:
     @blueprint.post("/auth", defaults={"profile": "default"})
     @blueprint.post("/auth/<profile>")
     def v2(profile: str) -> Response:
-        return personal({"token": issue.v2(profile, presented(), ask_v2())})
+        return private_json({"token": issue.v2(profile, presented(), ask_v2())})
 
     return blueprint
 
@@ -51,7 +47,7 @@ def ask_v1() -> AskV1:
 
 def ask_v2() -> AskV2:
     """Read the body as JSON whatever its Content-Type: jQuery's documented sample labels it as a form."""
-    members = _body()
+    members = read_object()
     payload = members.get("uploadPayload")
     if not isinstance(payload, dict):
         raise Refusal(
@@ -68,34 +64,3 @@ def _once(name: str) -> str | None:
     if len(values) > 1:
         raise Refusal(Code.REQUEST_MALFORMED, f"{name} is given twice.", "Give it once.", field=name)
     return values[0] or None if values else None
-
-
-def _body() -> dict[str, Any]:
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise UnsupportedMediaType
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise _too_large()
-    try:
-        body = request.stream.read(MAX_BODY_BYTES + 1)
-    except Exception as exc:
-        # The client went away, or its chunks are not chunks: gunicorn's errors for that are not OSErrors.
-        raise Refusal(Code.REQUEST_MALFORMED, "The request's body could not be read to its end.") from exc
-    if len(body) > MAX_BODY_BYTES:
-        raise _too_large()
-    try:
-        return strict_json.loads_object(body)
-    except ValueError as exc:
-        raise Refusal(Code.REQUEST_MALFORMED, f"The body cannot be used: {exc}.", "Send one JSON object.") from None
-
-
-def _too_large() -> Refusal:
-    return Refusal(Code.TOO_LARGE, f"The body is larger than {MAX_BODY_BYTES} bytes.", "Send the parameters only.")
-
-
-def personal(body: dict[str, Any]) -> Response:
-    """An answer for this caller alone, which nobody keeps."""
-    answer = Response(json.dumps(body), mimetype="application/json")
-    answer.headers["Cache-Control"] = "no-store, private"
-    answer.headers["Pragma"] = "no-cache"
-    answer.vary.update(("Origin", "Authorization", "Cookie"))
-    return answer

@@ -10,8 +10,8 @@ from tokensvc.core.offers import Offer, ParameterOffer
 from tokensvc.core.quotas import Remaining
 from tokensvc.service.issue import Issue
 
-from .credentials import personal
 from .identity import presented
+from .json_bodies import private_json
 
 
 def limits_blueprint(issue: Issue, plan_max_bytes: int | None) -> Blueprint:
@@ -21,7 +21,7 @@ def limits_blueprint(issue: Issue, plan_max_bytes: int | None) -> Blueprint:
     @blueprint.get("/auth/limits", defaults={"profile": "default"})
     @blueprint.get("/auth/<profile>/limits")
     def limits(profile: str) -> Response:
-        return personal(_rendered(*issue.offer(profile, presented()), plan_max_bytes))
+        return private_json(_rendered(*issue.offer(profile, presented()), plan_max_bytes))
 
     return blueprint
 

@@ -53,7 +53,7 @@ _CODE_OF_STATUS: Final = {404: "not_found", 405: "method", 413: str(Code.TOO_LAR
 def install(app: Flask) -> None:
     """Give every error that can leave `app` its shape."""
     app.before_request(_name_request)
-    app.register_error_handler(Refusal, _refused)
+    app.register_error_handler(Refusal, refused)
     app.register_error_handler(Outage, _unavailable)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _unexpected)
@@ -70,14 +70,16 @@ def _name_request() -> None:
     request_id()
 
 
-def _refused(refusal: Refusal) -> Response:
+def refused(refusal: Refusal, status: int | None = None) -> Response:
+    """The answer to a refusal, and a line in the log. `status` is for who passes on no others; the code stays."""
     _LOG.info(
         "%s", json.dumps({"event": "refused", "code": refusal.code, "field": refusal.field, "request": request_id()})
     )
     if imagekit.is_upload_api(request.path):
         answer = imagekit.error_answer(refusal, request_id(), path=request.path, token=g.get("spent_token", ""))
     else:
-        answer = _problem(refusal.code, *STATUS[refusal.code], refusal.detail, refusal.remedy)
+        usual, title = STATUS[refusal.code]
+        answer = _problem(refusal.code, status or usual, title, refusal.detail, refusal.remedy)
     _say_when(answer, refusal)
     return answer
 

@@ -41,8 +41,10 @@ def _load(name: str) -> Script:
 
 RECORD: Final = _load("record")
 REMAINING: Final = _load("remaining")
+RECORD_BATCH: Final = _load("record_batch")
 REDEEM: Final = _load("redeem")
 FINISH: Final = _load("finish")
 REVOKE: Final = _load("revoke")
+LOOK: Final = _load("look")
 READY: Final = _load("ready")
 HEAL: Final = _load("heal")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 import redis
@@ -18,7 +18,7 @@ import redis
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import LimitName, Quota, Remaining
-from tokensvc.ports import Chance, Outcome, Recording, RecordOutcome, Redemption
+from tokensvc.ports import Chance, Entry, Outcome, Recording, RecordOutcome, Redemption, Standing
 
 from . import fence, scripts
 from .attempts import Attempts, Fenced, Unanswered
@@ -75,6 +75,9 @@ class RedisNonces:
         """
         counted = () if quota is None else _arguments(quota)
         word, *rest = self._ask(scripts.RECORD, nonce, _checked(request), grant, _time(until), *counted)
+        return self._recording(word, rest)
+
+    def _recording(self, word: str, rest: list[str]) -> Recording:
         if word in {"stale", "late"}:
             raise self._attempts.outage(_UNRECORDED[word])
         if word in _LIMITS:
@@ -97,6 +100,26 @@ class RedisNonces:
     def _remaining_in(self, bucket: int, counted: tuple[str, ...]) -> tuple[int, ...]:
         _, *counts = self._ask_bucket(scripts.REMAINING, bucket, [epoch_key(bucket)], list(counted))
         return tuple(int(count) for count in counts)
+
+    def record_batch(self, entries: Sequence[Entry], *, request: str, quota: Quota | None = None) -> Recording:
+        """Note all as issued and count them, or none of them, in one round trip.
+
+        With more than one bucket it is one round trip and one decision a bucket. What came before a bucket that
+        refuses stays on record, and is handed out to nobody.
+        """
+        recording = Recording(RecordOutcome.RECORDED)
+        for bucket in sorted({bucket_of(entry.nonce, self._buckets) for entry in entries}):
+            places = [place for place, entry in enumerate(entries) if bucket_of(entry.nonce, self._buckets) == bucket]
+            keys = [epoch_key(bucket), *(nonce_key(entries[place].nonce, bucket) for place in places)]
+            counted = (() if quota is None else _arguments(quota)) or ("",) * 5
+            texts = [text for place in places for text in (entries[place].grant, _time(entries[place].until))]
+            word, *rest = self._ask_bucket(scripts.RECORD_BATCH, bucket, keys, [_checked(request), *counted, *texts])
+            if word == "exists":
+                return Recording(RecordOutcome.EXISTS, known=tuple(places[int(number)] for number in rest))
+            recording = self._recording(word, rest)
+            if not recording.recorded:
+                break
+        return recording
 
     def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
         """Spend the nonce. An unknown one with `cross_off_until` is noted as spent until then, and is a yes, once.
@@ -124,6 +147,11 @@ class RedisNonces:
         """Make an issued nonce unspendable, and answer what it is now; `actor` is kept, of the first to do so."""
         word, *_ = self._ask(scripts.REVOKE, nonce, actor)
         return Outcome(word)
+
+    def look(self, nonce: NonceId) -> Standing:
+        """What the nonce is now; nothing is changed. It may be something else by the time that the answer is read."""
+        word, *rest = self._ask(scripts.LOOK, nonce)
+        return Standing(None, rest[0]) if word == "issued" else Standing(Outcome(word))
 
     def ready(self) -> None:
         """Return when record and redeem would work now in every bucket; otherwise raise Outage with the reason."""

@@ -1,0 +1,124 @@
+"""Recording many at once: all or none, whatever happens to the reply, and with the least rights."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.valkey import APP_RIGHTS, Valkey
+from tokensvc.adapters.nonces import RedisNonces, fence, scripts
+from tokensvc.adapters.redis_client import connect
+from tokensvc.core.errors import Outage
+from tokensvc.core.profiles import Rate
+from tokensvc.core.quotas import Quota
+from tokensvc.ports import Entry, Outcome, Recording, RecordOutcome
+
+
+@pytest.fixture(params=["rotate", "wait", "several buckets"])
+def store(request: pytest.FixtureRequest, valkey: Valkey) -> Iterator[RedisNonces]:
+    if request.param != "wait":
+        with contextlib.closing(valkey.client()) as client:
+            yield RedisNonces(client, chance=os.urandom, buckets=1 if request.param == "rotate" else 4)
+        return
+    valkey.command("ACL", "SETUSER", "app", "reset", "on", ">app-password", *APP_RIGHTS.split())
+    with contextlib.closing(valkey.client()) as operator:
+        fence.initialise(operator, 0, "epoch-00")
+    with contextlib.closing(connect(valkey.url_as("app", "app-password"), connections=4)) as client:
+        yield RedisNonces(client, chance=os.urandom, on_fence="wait")
+
+
+def entries(count: int, until: int | None = None) -> list[Entry]:
+    return [Entry(new_nonce(), f"g{place}", until or soon()) for place in range(count)]
+
+
+def quota(**limits: int | Rate) -> Quota:
+    return Quota(new_request(), **limits)  # type: ignore[arg-type]
+
+
+def test_each_is_redeemed_once_with_its_own_grant(store: RedisNonces) -> None:
+    batch = entries(100)
+    assert store.record_batch(batch, request=new_request()) == Recording(RecordOutcome.RECORDED)
+    for place in (0, 41, 99):
+        assert store.redeem(batch[place].nonce, request=new_request()).grant == f"g{place}"
+        assert store.redeem(batch[place].nonce, request=new_request()).outcome is Outcome.REPLAYED
+
+
+def test_those_that_exist_are_named(store: RedisNonces) -> None:
+    batch = entries(20)
+    for place in (3, 17):
+        store.record(batch[place].nonce, grant="first", until=soon(), request=new_request())
+    recording = store.record_batch(batch, request=new_request())
+    assert recording.outcome is RecordOutcome.EXISTS
+    assert set(recording.known) <= {3, 17}
+    assert recording.known
+
+
+def test_none_is_recorded_if_one_exists(valkey: Valkey) -> None:
+    with contextlib.closing(valkey.client()) as client:
+        store, batch = RedisNonces(client, chance=os.urandom), entries(3)
+        store.record(batch[1].nonce, grant="first", until=soon(), request=new_request())
+        counted = quota(per_day=3)
+        recording = store.record_batch(batch, request=new_request(), quota=counted)
+        assert recording == Recording(RecordOutcome.EXISTS, known=(1,))
+        assert store.redeem(batch[0].nonce, request=new_request()).outcome is Outcome.UNISSUED
+        assert store.record_batch(entries(3), request=new_request(), quota=counted).remaining == 0
+
+
+def test_to_ask_again_with_the_same_request_counts_nothing_twice(valkey: Valkey) -> None:
+    with contextlib.closing(valkey.client()) as client:
+        store, batch, request = RedisNonces(client, chance=os.urandom), entries(3), new_request()
+        counted = quota(per_day=5, outstanding=5, rate=Rate(5, 60))
+        assert store.record_batch(batch, request=request, quota=counted).remaining == 2
+        assert store.record_batch(batch, request=request, quota=counted) == Recording(RecordOutcome.RECORDED)
+        assert store.record_batch([*batch, *entries(1)], request=request, quota=counted).remaining == 1
+        assert store.record_batch(entries(2), request=new_request(), quota=counted).limit is not None
+        assert store.record_batch(entries(1), request=new_request(), quota=counted).remaining == 0
+
+
+def test_lost_replies_are_no_false_answer_and_are_counted_once(valkey: Valkey) -> None:
+    valkey.command("SCRIPT", "LOAD", scripts.RECORD_BATCH.text)
+    with FaultProxy(valkey.socket) as proxy, contextlib.closing(connect(proxy.url, connections=2)) as client:
+        store = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None)
+        store.ready()
+        counted = quota(outstanding=200)
+        proxy.inject(Fault.DROP_REPLY, matching=b"EVALSHA", when=lambda k: k % 2 == 1)
+        for _ in range(20):
+            assert store.record_batch(entries(10), request=new_request(), quota=counted).recorded
+        assert proxy.injected == 20
+        proxy.heal()
+        assert store.record_batch(entries(1), request=new_request(), quota=counted).limit == "outstanding"
+
+
+def test_a_time_that_has_passed_is_an_outage_and_records_nothing(store: RedisNonces) -> None:
+    now = int(time.time())
+    with pytest.raises(Outage, match="clock"):
+        store.record_batch(entries(2, until=now - 1), request=new_request())
+
+
+def test_one_of_an_earlier_epoch_is_never_lifted_into_this_one() -> None:
+    with Valkey(appendonly="yes") as own:
+        batch, request = entries(2), new_request()
+        with contextlib.closing(own.client()) as client:
+            store = RedisNonces(client, chance=os.urandom)
+            assert store.record_batch(batch, request=request).recorded
+            own.restart()
+            with pytest.raises(Outage, match="restarted"):
+                store.record_batch(batch, request=request)
+
+
+def test_the_time_to_wait_is_until_all_would_fit(valkey: Valkey) -> None:
+    with contextlib.closing(valkey.client()) as client:
+        store, now = RedisNonces(client, chance=os.urandom), int(time.time())
+        counted = quota(outstanding=3)
+        for ahead in (100, 200, 300):
+            store.record_batch(entries(1, until=now + ahead), request=new_request(), quota=counted)
+        for count, wait in [(1, 100), (2, 200), (3, 300), (9, 300)]:
+            told = store.record_batch(entries(count), request=new_request(), quota=counted)
+            assert told.outcome is RecordOutcome.QUOTA_EXCEEDED
+            assert wait - 3 <= told.retry_after <= wait

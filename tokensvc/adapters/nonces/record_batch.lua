@@ -1,0 +1,78 @@
+#!lua
+-- Notes several nonces as issued and counts them, or does nothing. No flag, as in record: a full store refuses this.
+-- KEYS: epoch record, records. ARGV: request; subject, rate, its seconds, per day, outstanding (all empty if there is no
+-- quota, and each that is no limit); and for each record its grant and until.
+-- Answers {recorded, how many more (if counted just now)} | {rate | per_day | outstanding, seconds to wait} |
+-- {exists, places from 0 …} | {stale | late | fenced | hidden}.
+local epoch, why = fence(KEYS[1])
+if not epoch then return {why} end
+local time = redis.call('TIME')
+local second, now = tonumber(time[1]), time[1] * 1000000 + time[2]
+local request, subject = ARGV[1], ARGV[2]
+local rate, window, per_day, outstanding = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+
+-- A record of this request was counted with it, by a call whose reply was lost, and is left as it is.
+local fresh, known = {}, {'exists'}
+for place = 0, #KEYS - 2 do
+  local state, written_in, owner = read(KEYS[place + 2])
+  if not state then
+    if tonumber(ARGV[8 + 2 * place]) <= second then return {'late'} end
+    fresh[#fresh + 1] = place
+  elseif state ~= 'I' or owner ~= request then
+    known[#known + 1] = tostring(place)
+  elseif written_in ~= epoch then
+    return {'stale'}
+  end
+end
+if #known > 1 then return known end
+if #fresh == 0 then return {'recorded'} end
+
+local many_left, today, day = math.huge, 0, math.floor(second / 86400)
+local rate_key, day_key = quota_key(KEYS[1], subject, 'r'), quota_key(KEYS[1], subject, 'd')
+local outstanding_key = quota_key(KEYS[1], subject, 'o:' .. epoch)
+
+local function fit(limit, count)
+  many_left = math.min(many_left, limit - count - #fresh)
+  return count + #fresh <= limit
+end
+-- The lowest score that has to go until all fit; the highest there is if that is not enough, nothing if there is none.
+local function in_the_way(key, count, limit)
+  local last = math.min(count + #fresh - limit, count) - 1
+  return tonumber(redis.call('ZRANGE', key, last, last, 'WITHSCORES')[2])
+end
+
+if per_day then
+  local of, count = string.match(redis.call('GET', day_key) or '', '^(%d+):(%d+)$')
+  if tonumber(of) == day then today = tonumber(count) end
+  if not fit(per_day, today) then return {'per_day', (day + 1) * 86400 - second} end
+end
+if outstanding then
+  redis.call('ZREMRANGEBYSCORE', outstanding_key, '-inf', second)
+  local count = redis.call('ZCARD', outstanding_key)
+  if not fit(outstanding, count) then
+    return {'outstanding', (in_the_way(outstanding_key, count, outstanding) or second + 1) - second}
+  end
+end
+if rate then
+  redis.call('ZREMRANGEBYSCORE', rate_key, '-inf', string.format('%.0f', now - window * 1000000))
+  local count = redis.call('ZCARD', rate_key)
+  if not fit(rate, count) then
+    return {'rate', math.ceil(((in_the_way(rate_key, count, rate) or now) - now) / 1000000 + window)}
+  end
+end
+
+local owner = outstanding and request .. subject or request
+for _, place in ipairs(fresh) do
+  local key, grant, til = KEYS[place + 2], ARGV[7 + 2 * place], ARGV[8 + 2 * place]
+  local nonce = string.sub(key, -22)
+  redis.call('SET', key, value_of('I', epoch, owner, grant), 'EXAT', til)
+  if outstanding then redis.call('ZADD', outstanding_key, til, nonce) end
+  if rate then redis.call('ZADD', rate_key, string.format('%.0f', now), nonce .. request) end
+end
+if per_day then redis.call('SET', day_key, day .. ':' .. (today + #fresh), 'EXAT', (day + 1) * 86400) end
+if outstanding then
+  redis.call('EXPIREAT', outstanding_key, redis.call('ZRANGE', outstanding_key, -1, -1, 'WITHSCORES')[2])
+end
+if rate then redis.call('EXPIRE', rate_key, window) end
+if many_left == math.huge then return {'recorded'} end
+return {'recorded', many_left}

@@ -1,0 +1,85 @@
+"""What servers and operators ask about a credential without spending it: is it good, and let it not be.
+
+A revocation is a note in our own store. ImageKit never asks there, so it reaches no credential at ImageKit itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tokensvc.core import v2
+from tokensvc.core.callers import Caller
+from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.grants import GrantNote
+from tokensvc.core.keys import AcceptedKeys
+from tokensvc.core.nonces import NonceId, Version, nonce_id
+from tokensvc.ports import Audit, Clock, NonceStore, Outcome
+
+from .verify import Genuine, verify, with_public_key
+
+_NOT_GOOD = frozenset({Code.CREDENTIAL_INVALID, Code.CREDENTIAL_EXPIRED, Code.EXPIRE_INVALID})
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """A credential that could be spent now. `note` is None for one that was minted elsewhere."""
+
+    genuine: Genuine
+    note: GrantNote | None
+
+
+@dataclass(frozen=True, slots=True)
+class Introspect:
+    """Say whether a credential could be spent now. By the time that the answer is read it may have been."""
+
+    keys: AcceptedKeys
+    cross_off: frozenset[str]
+    nonces: NonceStore
+    clock: Clock
+
+    def __call__(self, version: Version, credential: Mapping[str, str]) -> Active | None:
+        """Return what is known of it, or None if it could not be spent; raises an outage."""
+        if version == "v1":
+            credential = with_public_key(self.keys, credential)
+        try:
+            genuine = verify(self.keys, version, credential, self.clock())
+        except Refusal as refusal:
+            if refusal.code in _NOT_GOOD:
+                return None
+            raise
+        standing = self.nonces.look(genuine.nonce)
+        if standing.refused is None:
+            return Active(genuine, GrantNote.from_text(standing.grant) if standing.grant else None)
+        if standing.refused is Outcome.UNISSUED and genuine.pair.account in self.cross_off:
+            return Active(genuine, None)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Make credentials unspendable that are on record and not spent. `accounts` are those whose they may be."""
+
+    accounts: tuple[str, ...]
+    nonces: NonceStore
+    audit: Audit
+
+    def __call__(self, token: str, by: Caller) -> Outcome:
+        """Answer what the credential is now: REVOKED, REPLAYED if it was spent before, STALE, or UNISSUED.
+
+        Its signature is not asked for: what is not on record under this text is left alone.
+        """
+        outcomes: list[Outcome] = []
+        for nonce in self._nonces(token):
+            outcome = self.nonces.revoke(nonce, actor=by.subject)
+            if outcome is not Outcome.UNISSUED:
+                self.audit.note("revoked", {"nonce": nonce, "by": by.subject, "outcome": str(outcome)})
+                outcomes.append(outcome)
+        return Outcome.REVOKED if Outcome.REVOKED in outcomes else (outcomes or [Outcome.UNISSUED])[0]
+
+    def _nonces(self, token: str) -> list[NonceId]:
+        """All that the text may name: in each account as v1's token, and as a JWT if it has its three parts."""
+        named = [nonce_id(account, "v1", token.encode()) for account in self.accounts]
+        if token.count(".") == 2:  # noqa: PLR2004 - header, payload, signature
+            named += [nonce_id(account, "v2", v2.signing_input(token)) for account in self.accounts]
+        return named

@@ -1,0 +1,112 @@
+"""Redeem: spend a credential for an uploader that is not ours, and say what was granted with it.
+
+Whoever asks has the file, so nothing of it is looked at here. The fields that a v2 credential binds are compared
+before it is spent, other than at the upload endpoint: an uploader that asks with wrong fields may ask again.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tokensvc.core import upload
+from tokensvc.core.callers import Caller
+from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.grants import GrantNote
+from tokensvc.core.keys import AcceptedKeys
+from tokensvc.core.nonces import NonceId, Version
+from tokensvc.ports import Audit, Chance, Clock, NonceStore, Outcome
+
+from .issue import new_request
+from .verify import Genuine, refusal_of, verify, with_public_key
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What is to be spent: a credential by its form fields (`token`, and for v1 `expire`, `signature`, `publicKey`).
+
+    `fields` are the form fields of the upload, None if the uploader compares them itself. `by` is who asks, and
+    `key` a name of its own choice for this request: the same one asked again is answered alike.
+    """
+
+    version: Version
+    credential: Mapping[str, str] = field(repr=False)
+    fields: Mapping[str, str] | None = None
+    by: Caller | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What was spent. `note` is None for one that was minted elsewhere and crossed off; `claims` is None for v1."""
+
+    version: Version
+    account: str
+    note: GrantNote | None
+    claims: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redeem:
+    """The use case with all that it needs from outside. `cross_off` is as for `accept.Accept`."""
+
+    keys: AcceptedKeys
+    cross_off: frozenset[str]
+    nonces: NonceStore
+    clock: Clock
+    chance: Chance
+    audit: Audit
+
+    def __call__(self, spend: Spend) -> Spent:
+        """Spend it, or raise a refusal or an outage. What does not verify, or is not bound so, is not spent."""
+        genuine = self.verify(spend)
+        request = new_request(self.chance) if spend.key is None else _named(spend.by, genuine.nonce, spend.key)
+        account = genuine.pair.account
+        until = genuine.window.record_until if account in self.cross_off else None
+        redemption = self.nonces.redeem(genuine.nonce, request=request, cross_off_until=until)
+        spent = redemption.outcome is Outcome.SPENT
+        by = None if spend.by is None else spend.by.subject
+        event = "redeemed" if spent else str(redemption.outcome)
+        self.audit.note(event, {"account": account, "nonce": genuine.nonce, "by": by})
+        if not spent:
+            raise refusal_of(redemption.outcome)
+        note = GrantNote.from_text(redemption.grant) if redemption.grant else None
+        return Spent(genuine.version, account, note, genuine.claims)
+
+    def verify(self, spend: Spend) -> Genuine:
+        """All that is looked at before the nonce store is asked."""
+        if spend.key is not None and not _KEY.fullmatch(spend.key):
+            raise Refusal(
+                Code.REQUEST_MALFORMED,
+                "Idempotency-Key must be 1 to 255 printable ASCII characters without blanks.",
+                "Send a new UUID for each upload, and the same one again for the same upload.",
+                field="Idempotency-Key",
+            )
+        now, credential = self.clock(), spend.credential
+        if spend.version == "v1":
+            credential = with_public_key(self.keys, credential)
+        genuine = verify(self.keys, spend.version, credential, now)
+        if spend.fields is None:
+            return genuine
+        if genuine.claims is None:
+            raise Refusal(
+                Code.REQUEST_MALFORMED,
+                "A v1 credential binds no fields, so there is nothing to compare them with.",
+                "Leave fields out, and hold the upload to the restrictions in the answer.",
+                field="fields",
+            )
+        upload.require_binding(genuine.claims, spend.fields)
+        return genuine
+
+
+def _named(by: Caller | None, nonce: NonceId, key: str) -> str:
+    """The request id that this caller's key stands for: nobody else's key is the same request."""
+    who = ("", "") if by is None else (by.source, by.subject)
+    digest = hashlib.sha256("\0".join(("tokensvc redeem", *who, nonce, key)).encode()).digest()
+    return base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode()

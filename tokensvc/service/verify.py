@@ -1,0 +1,71 @@
+"""What is the same wherever a credential is spent: from what was sent to a nonce, and from an outcome to a refusal.
+
+Nothing here asks the nonce store, so whatever is refused here has spent nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tokensvc.core import mac, v1, v2
+from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.keys import AcceptedKeys, KeyPair
+from tokensvc.core.nonces import NonceId, Version, nonce_id
+from tokensvc.core.window import Window
+from tokensvc.ports import Outcome
+
+_REFUSALS: Final = {
+    Outcome.REPLAYED: (Code.CREDENTIAL_REPLAYED, "The credential has been used before."),
+    Outcome.REVOKED: (Code.CREDENTIAL_REVOKED, "The credential was revoked."),
+    Outcome.STALE: (Code.CREDENTIAL_STALE, "The credential was issued before the nonce store was replaced."),
+    Outcome.UNISSUED: (
+        Code.CREDENTIAL_UNISSUED,
+        "The credential is not on record: not issued here, or long expired.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Genuine:
+    """A credential that verifies. `claims` are the form fields that v2 binds; None for v1, which binds none."""
+
+    version: Version
+    pair: KeyPair
+    nonce: NonceId
+    window: Window
+    claims: Mapping[str, str] | None
+
+
+def verify(keys: AcceptedKeys, version: Version, fields: Mapping[str, str], now: int) -> Genuine:
+    """Verify a credential by the form fields it comes in, at `now` (Unix seconds), or raise a refusal."""
+    if version == "v1":
+        first = v1.verify(keys, fields, now)
+        nonce = nonce_id(first.pair.account, "v1", first.nonce)
+        return Genuine("v1", first.pair, nonce, first.window, None)
+    second = v2.verify(keys, fields.get("token", ""), now)
+    nonce = nonce_id(second.pair.account, "v2", second.nonce)
+    return Genuine("v2", second.pair, nonce, second.window, second.claims)
+
+
+def with_public_key(keys: AcceptedKeys, fields: Mapping[str, str]) -> Mapping[str, str]:
+    """A v1 credential's fields with the `publicKey` that they lack: the one whose pair made the signature.
+
+    All pairs are tried, each in constant time. If none made it, any will do: `verify` refuses it as forged, and it
+    refuses a retired pair.
+    """
+    if fields.get("publicKey") or not keys.pairs:
+        return fields
+    signature, found = fields.get("signature", "").encode(), keys.pairs[0].public_key
+    for pair in keys.pairs:
+        made = v1.sign(pair.secret_bytes, fields.get("token", ""), fields.get("expire", ""))
+        if mac.same(made.encode(), signature):
+            found = pair.public_key
+    return {**fields, "publicKey": found}
+
+
+def refusal_of(outcome: Outcome) -> Refusal:
+    """What a redemption that was no yes is answered with."""
+    code, detail = _REFUSALS[outcome]
+    return Refusal(code, detail, "Fetch a new credential for each upload, just before it starts.", field="token")

@@ -1,0 +1,90 @@
+"""`POST /auth/batch` and `/auth/NAME/batch`: up to a hundred credentials in one request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flask import Blueprint, Response, request
+
+from tokensvc.core.errors import Code, Refusal
+from tokensvc.service.batch import MOST_IN_A_BATCH, Batch
+
+from .identity import presented
+from .json_bodies import private_json, read_object, require_members
+
+MOST_BYTES: Final = 1024 * 1024
+
+
+def batch_blueprint(batch: Batch) -> Blueprint:
+    """The routes that issue many."""
+    blueprint = Blueprint("batch", __name__)
+
+    @blueprint.post("/auth/batch", defaults={"profile": "default"})
+    @blueprint.post("/auth/<profile>/batch")
+    def issue(profile: str) -> Response:
+        members = _members()
+        if members["version"] == "v1":
+            return _v1(batch, profile, members)
+        public_key, tokens = batch.v2(profile, presented(), _uploads(members), members.get("expire"))
+        return private_json({"publicKey": public_key, "credentials": [_item(token) for token in tokens]})
+
+    return blueprint
+
+
+def _v1(batch: Batch, profile: str, members: Mapping[str, Any]) -> Response:
+    issued = batch.v1(profile, presented(), _count(members))
+    credentials = [
+        {"token": one.token, "expire": one.expire, "signature": one.signature, "publicKey": one.public_key}
+        for one in issued
+    ]
+    return private_json({"publicKey": issued[0].public_key, "credentials": credentials})
+
+
+def _members() -> Mapping[str, Any]:
+    if "Idempotency-Key" in request.headers:  # to pass it over would issue, and count, twice
+        raise Refusal(
+            Code.REQUEST_MALFORMED,
+            "Idempotency-Key is not built yet for batches.",
+            "Leave it out. Credentials of an answer that was lost expire by themselves.",
+            field="Idempotency-Key",
+        )
+    members = read_object(MOST_BYTES)
+    known = {"v1": frozenset({"version", "count"}), "v2": frozenset({"version", "uploads", "expire"})}
+    version = members.get("version")
+    if not isinstance(version, str) or version not in known:
+        raise Refusal(
+            Code.REQUEST_MALFORMED, "version is neither v1 nor v2.", 'Send "version": "v1" or "v2".', field="version"
+        )
+    require_members(members, known[version])
+    return members
+
+
+def _count(members: Mapping[str, Any]) -> int:
+    count = members.get("count")
+    if type(count) is not int or not 1 <= count <= MOST_IN_A_BATCH:  # bool is an int
+        raise Refusal(
+            Code.REQUEST_MALFORMED,
+            f"count is not a whole number from 1 to {MOST_IN_A_BATCH}.",
+            "Ask again for what is beyond.",
+            field="count",
+        )
+    return count
+
+
+def _uploads(members: Mapping[str, Any]) -> list[object]:
+    uploads = members.get("uploads")
+    if not isinstance(uploads, list) or not 1 <= len(uploads) <= MOST_IN_A_BATCH:
+        raise Refusal(
+            Code.REQUEST_MALFORMED,
+            f"uploads is not a list of 1 to {MOST_IN_A_BATCH} objects.",
+            "Send one object for each file, with the fields that its upload will have.",
+            field="uploads",
+        )
+    return uploads
+
+
+def _item(token: str | Refusal) -> dict[str, Any]:
+    if isinstance(token, str):
+        return {"token": token}
+    return {"error": {"code": str(token.code), "field": token.field, "detail": token.detail}}

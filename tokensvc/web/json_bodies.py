@@ -1,0 +1,62 @@
+"""JSON in and out: one object from a stranger within bounds, and one answer that nothing on its way may keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flask import Response, json, request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from tokensvc.core import strict_json
+from tokensvc.core.errors import Code, Refusal
+
+MAX_BODY_BYTES: Final = 64 * 1024
+
+
+def read_object(most_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
+    """Read the current request's body as one JSON object, whatever its Content-Type, or raise a refusal."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMediaType
+    if (request.content_length or 0) > most_bytes:
+        raise _too_large(most_bytes)
+    try:
+        body = request.stream.read(most_bytes + 1)
+    except Exception as exc:
+        # The client went away, or its chunks are not chunks: gunicorn's errors for that are not OSErrors.
+        raise Refusal(Code.REQUEST_MALFORMED, "The request's body could not be read to its end.") from exc
+    if len(body) > most_bytes:
+        raise _too_large(most_bytes)
+    try:
+        return strict_json.loads_object(body)
+    except ValueError as exc:
+        raise Refusal(Code.REQUEST_MALFORMED, f"The body cannot be used: {exc}.", "Send one JSON object.") from None
+
+
+def require_members(members: Mapping[str, object], known: frozenset[str]) -> None:
+    """Refuse an object with any other member: one that is misspelt must not be silently absent."""
+    if not members.keys() <= known:
+        names = ", ".join(sorted(known))
+        raise Refusal(Code.REQUEST_MALFORMED, "The body has a member that is not known.", f"Send only: {names}.")
+
+
+def text_of(members: Mapping[str, object], name: str) -> str:
+    """The text of a member, empty if it is absent; a refusal if it is anything else."""
+    value = members.get(name, "")
+    if not isinstance(value, str):
+        what = strict_json.type_names[type(value)]
+        raise Refusal(Code.REQUEST_MALFORMED, f"{name} is {what}; it must be a string.", field=name)
+    return value
+
+
+def private_json(body: Mapping[str, Any]) -> Response:
+    """An answer that holds, or speaks of, a credential."""
+    answer = Response(json.dumps(body), mimetype="application/json")
+    answer.headers["Cache-Control"] = "no-store, private"
+    answer.headers["Pragma"] = "no-cache"
+    answer.vary.update(("Origin", "Authorization", "Cookie"))
+    return answer
+
+
+def _too_large(most_bytes: int) -> Refusal:
+    return Refusal(Code.TOO_LARGE, f"The body is larger than {most_bytes} bytes.", "Send the parameters only.")

@@ -1,0 +1,103 @@
+"""`POST /redeem`: an uploader of one's own, with an api key that may redeem, spends the credential it was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from flask import Blueprint, Response, request
+
+from tokensvc.core.callers import Caller
+from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.nonces import Version
+from tokensvc.service.redeem import Redeem, Spend, Spent
+from tokensvc.service.rights import Rights
+
+from .identity import presented
+from .json_bodies import private_json, read_object, require_members, text_of
+
+_CREDENTIAL: Final[Mapping[Version, tuple[str, ...]]] = {
+    "v1": ("token", "expire", "signature", "publicKey"),
+    "v2": ("token",),
+}
+
+
+def redeem_blueprint(redeem: Redeem, rights: Rights) -> Blueprint:
+    """The route that spends."""
+    blueprint = Blueprint("redeem", __name__)
+
+    @blueprint.post("/redeem")
+    def spend() -> Response:
+        caller = rights.require(presented(), "redeem")
+        spent = redeem(_spend(read_object(), caller))
+        return private_json({"outcome": "spent", "grant": granted(spent)})
+
+    return blueprint
+
+
+def read_credential(members: Mapping[str, Any]) -> tuple[Version, dict[str, str]]:
+    """The version and the form fields of the credential in a body whose members are those, or a refusal."""
+    version = members.get("version")
+    if version not in ("v1", "v2"):
+        raise Refusal(
+            Code.REQUEST_MALFORMED, "version is neither v1 nor v2.", 'Send "version": "v1" or "v2".', field="version"
+        )
+    version = cast("Version", version)
+    if version == "v2" and members.keys() & {"expire", "signature", "publicKey"}:
+        raise Refusal(
+            Code.REQUEST_MALFORMED, "A v2 credential is its token alone.", "Send token without expire and signature."
+        )
+    expire = members.get("expire", "")
+    if type(expire) is int:  # as /auth answers it; a form has it as a text
+        members = {**members, "expire": str(expire)}
+    credential = {name: text_of(members, name) for name in _CREDENTIAL[version]}
+    for name in _CREDENTIAL[version]:
+        if not credential[name] and name != "publicKey":
+            raise Refusal(
+                Code.REQUEST_MALFORMED, f"{name} is missing.", "Send the credential as it was issued.", field=name
+            )
+    return version, credential
+
+
+def read_fields(members: Mapping[str, Any]) -> dict[str, str] | None:
+    """The form fields of the upload, all texts; None if the body has none."""
+    fields = members.get("fields")
+    if fields is None:
+        return None
+    if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
+        raise Refusal(
+            Code.REQUEST_MALFORMED,
+            "fields is not an object of strings.",
+            "Send the form's fields as their texts, without the file.",
+            field="fields",
+        )
+    return fields
+
+
+def granted(spent: Spent) -> dict[str, Any]:
+    """What the credential was good for. Of one that was minted elsewhere nobody knows who was granted what."""
+    members: dict[str, Any] = {"version": spent.version, "account": spent.account}
+    note = spent.note
+    if note is not None:
+        limits = note.restrictions
+        members |= {
+            "profile": note.profile,
+            "source": note.source,
+            "subject": note.subject,
+            "issued_at": note.issued_at,
+            "restrictions": {
+                "forced": dict(limits.forced),
+                "max_bytes": limits.max_bytes,
+                "types": list(limits.types),
+            },
+        }
+    if spent.claims is not None:
+        members["fields"] = dict(spent.claims)
+    return members
+
+
+def _spend(members: Mapping[str, Any], caller: Caller) -> Spend:
+    require_members(members, frozenset({"version", "fields", *_CREDENTIAL["v1"]}))
+    version, credential = read_credential(members)
+    key = request.headers.get("Idempotency-Key")
+    return Spend(version, credential, read_fields(members), caller, key)
