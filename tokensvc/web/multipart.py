@@ -13,6 +13,7 @@ from typing import IO, Final
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.ports import Incoming
 
+from . import file_text
 from .parts import MAX_BLANK_BYTES, NEVER_IN_TEXT, UTF8_NAMES, PartHeader, boundary_of, malformed, read_parts
 
 FILE_FIELD: Final = "file"
@@ -35,7 +36,7 @@ class FormLimits:
     def max_body_bytes(self) -> int:
         """No form within these limits is longer: a larger Content-Length can be refused unread."""
         headers = (self.max_parts + 1) * (self.max_header_bytes + _AROUND_A_HEADER_BYTES)
-        return self.max_file_bytes + self.max_fields_bytes + headers + 2 * MAX_BLANK_BYTES
+        return file_text.encoded_bytes(self.max_file_bytes) + self.max_fields_bytes + headers + 2 * MAX_BLANK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Form:
 def read_form(stream: IO[bytes], content_type: str, *, open_file: Callable[[], Incoming], limits: FormLimits) -> Form:
     """Read a form to its end, or raise a Refusal; or an Outage, from the store of the file.
 
-    The only file part is `file`; a form without it is accepted. Without a form, the file is discarded.
+    The only file part is `file`, which may also come as text; a form without it is accepted. Without a form, the
+    file is discarded.
     """
     reading = _Reading(open_file, limits)
     try:
@@ -74,24 +76,33 @@ class _Reading:
         self.fields: dict[str, str] = {}
         self.file: Incoming | None = None
         self.file_name = ""
+        self._has_file_field = False
         self._open_file = open_file
         self._limits = limits
         self._fields_bytes = 0
 
     def take(self, header: PartHeader, content: Iterator[bytes]) -> None:
         name = header.name
-        if len(self.fields) + (self.file is not None) >= self._limits.max_parts:
+        if len(self.fields) + self._has_file_field >= self._limits.max_parts:
             raise Refusal(Code.TOO_LARGE, f"The form has more than {self._limits.max_parts} parts.")
-        if name in self.fields or (name == FILE_FIELD and self.file is not None):
+        if name in self.fields or (name == FILE_FIELD and self._has_file_field):
             raise malformed(f"The field {name} occurs twice.", "Send each field once.", field=name)
-        if header.file_name is None:
+        if name == FILE_FIELD:
+            self._has_file_field = True
+            self._file(header, content)
+        elif header.file_name is None:
             self.fields[name] = self._text(header, content)
-        elif name == FILE_FIELD:
-            self.file_name = header.file_name
-            self.file = self._open_file()
-            self._receive(self.file, content)
         else:
             raise malformed(f"The field {name} is a file.", "Send the file as the field file.", field=name)
+
+    def _file(self, header: PartHeader, content: Iterator[bytes]) -> None:
+        pieces: Iterator[bytes] | None = content
+        if header.file_name is None:
+            pieces = file_text.decode(content, max_bytes=self._limits.max_file_bytes)
+        if pieces is not None:
+            self.file_name = header.file_name or ""
+            self.file = self._open_file()
+            self._receive(self.file, pieces)
 
     def _receive(self, file: Incoming, content: Iterator[bytes]) -> None:
         limit = self._limits.max_file_bytes
@@ -103,13 +114,6 @@ class _Reading:
 
     def _text(self, header: PartHeader, content: Iterator[bytes]) -> str:
         name = header.name
-        if name == FILE_FIELD:
-            raise Refusal(
-                Code.PARAMETER_INVALID,
-                "file is text. So far only a binary file part is accepted, not base64 text and not a URL.",
-                "Send the file itself, as a part with a filename.",
-                field=name,
-            )
         if header.charset not in UTF8_NAMES:
             raise _unreadable(name, f"{name} is not in UTF-8.")
         value = self._bounded(name, content)
