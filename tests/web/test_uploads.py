@@ -125,8 +125,11 @@ VUE_3 = {
     "isPrivateFile": "false",
 }
 ANDROID_2 = {"isPrivateFile": "null", "useUniqueFileName": "null", "tags": "'a', 'b'"}
-UPPY_1 = {"relativePath": "null", "name": "a.png", "type": "image/png", "createdBy": "me", "customMetadata": "[object]"}
-JS_1_3 = {"useUniqueFileName": "undefined", "isPrivateFile": "undefined"}
+UPPY_1 = {"relativePath": "null", "name": "a.png", "type": "image/png", "createdBy": "me", "customMetadata": "{}"}
+JS_1_3 = {
+    **dict.fromkeys(("useUniqueFileName", "tags", "folder", "isPrivateFile", "customCoordinates"), "undefined"),
+    **dict.fromkeys(("responseFields", "extensions", "webhookUrl", "customMetadata", "transformation"), "null"),
+}
 IOS_2 = {"useUniqueFileName": "true", "tags": "", "folder": "", "isPrivateFile": "false", "responseFields": ""}
 
 
@@ -256,6 +259,14 @@ FORMS: dict[str, tuple[dict[str, str], bytes | None, str, str]] = {
     "odd flag": ({"useUniqueFileName": "yes"}, b"x", "parameter.invalid", "useUniqueFileName"),
     "odd private flag": ({"isPrivateFile": "maybe"}, b"x", "parameter.invalid", "isPrivateFile"),
     "odd published flag": ({"isPublished": "1"}, b"x", "parameter.invalid", "isPublished"),
+    "no name but a text for it": ({"fileName": "undefined"}, b"x", "parameter.invalid", "fileName"),
+    "tags with %": ({"tags": "a,50%"}, b"x", "parameter.invalid", "tags"),
+    "too many tags": ({"tags": "a" * 501}, b"x", "parameter.invalid", "tags"),
+    "odd coordinates": ({"customCoordinates": "1,2,3"}, b"x", "parameter.invalid", "customCoordinates"),
+    "metadata of Uppy 1": ({"customMetadata": "[object Object]"}, b"x", "parameter.invalid", "customMetadata"),
+    "metadata that is a list": ({"customMetadata": "[]"}, b"x", "parameter.invalid", "customMetadata"),
+    "unknown extension": ({"extensions": '[{"name":"x"}]'}, b"x", "parameter.invalid", "extensions"),
+    "webhook that is no URL": ({"webhookUrl": "app.example"}, b"x", "parameter.invalid", "webhookUrl"),
     "odd flag that nothing reads": ({"overwriteTags": "TRUE"}, b"x", "parameter.invalid", "overwriteTags"),
 }
 

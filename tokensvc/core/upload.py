@@ -53,6 +53,16 @@ class StoredFile:
     uploaded_at: int
     fields: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def is_private(self) -> bool:
+        """Whether it is served under a signed URL only."""
+        return flag(self.fields, "isPrivateFile", default=False)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it is served at all."""
+        return flag(self.fields, "isPublished", default=True)
+
     def to_record(self) -> dict[str, Any]:
         """Plain values, for a store to keep."""
         return asdict(self)

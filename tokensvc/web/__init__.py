@@ -17,7 +17,7 @@ from .credentials import credentials_blueprint
 from .cross_site import guard
 from .demo import SignIn, demo_blueprint
 from .error_pages import error_pages_blueprint
-from .files import files_blueprint
+from .files import Signers, files_blueprint
 from .health import health_blueprint
 from .identity import install_cors, install_hosts, own_origin
 from .multipart import FormLimits
@@ -86,8 +86,9 @@ def _install_uploads(app: Flask, uploads: Uploads) -> None:
 
     limits = FormLimits(max_file_bytes=uploads.max_file_bytes)
     app.register_blueprint(uploads_blueprint(uploads.accept, limits, base_url))
+    signers = Signers(uploads.accept.keys, uploads.accept.clock)
     for account in uploads.accounts:
-        app.register_blueprint(files_blueprint(uploads.files, account, files_prefix(account)))
+        app.register_blueprint(files_blueprint(uploads.files, account, files_prefix(account), signers))
 
 
 def files_prefix(account: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, Final, cast
+from http import HTTPStatus
+from typing import Any, BinaryIO, Final, cast
 
 from flask import Blueprint, Response, g, json, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
+from tokensvc.core import forms
 from tokensvc.core.errors import Refusal
 from tokensvc.core.nonces import Version
 from tokensvc.ports import Incoming
@@ -30,10 +32,15 @@ def uploads_blueprint(accept: Accept, limits: FormLimits, base_url: Callable[[st
     def upload(version: Version) -> Response:
         with _offer(version, limits, accept.files.receive) as offer:
             stored = accept(offer)
-        answer = Response(json.dumps(imagekit.success(stored, base_url(stored.account))), mimetype="application/json")
-        return imagekit.name_request(answer, request_id())
+        if forms.is_queued(stored):
+            return _answer(imagekit.QUEUED, HTTPStatus.ACCEPTED)
+        return _answer(imagekit.success(stored, base_url(stored.account)), HTTPStatus.OK)
 
     return blueprint
+
+
+def _answer(body: Mapping[str, Any], status: HTTPStatus) -> Response:
+    return imagekit.name_request(Response(json.dumps(body), status, mimetype="application/json"), request_id())
 
 
 @contextmanager
