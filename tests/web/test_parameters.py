@@ -117,7 +117,7 @@ def test_tags_of_old_android_are_bare_when_kept(service: Service) -> None:
 
 @pytest.mark.parametrize("text", ["", "null", "undefined"])
 def test_texts_for_unset_are_unset_on_v1(service: Service, text: str) -> None:
-    unset = dict.fromkeys(set(EVERYTHING) - {"responseFields"}, text)
+    unset: dict[str, Any] = dict.fromkeys(set(EVERYTHING) - {"responseFields"}, text)
     body = assert_kept(upload(service, **unset, responseFields=EVERYTHING["responseFields"]))
     assert (body["filePath"], body["tags"], body["customCoordinates"]) == (f"/{body['name']}", None, None)
     assert not {"description", "extensionStatus"} & body.keys()

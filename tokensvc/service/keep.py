@@ -45,12 +45,10 @@ def keep(
             fields=dict(settled),
         )
         try:
-            files.keep(file, stored, replace=replace)
+            return files.keep(file, stored, replace=replace)
         except NameTaken:
-            if unique:
-                continue
-            break
-        return stored
+            if not unique:
+                break
     raise Refusal(
         Code.PARAMETER_INVALID,
         "A file of that name exists, and both overwriteFile and useUniqueFileName are false.",

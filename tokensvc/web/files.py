@@ -54,14 +54,14 @@ def files_blueprint(
 ) -> Blueprint:
     """GET and HEAD of the files of one account, by their `filePath` under the prefix; 404 for what is not there.
 
-    A first segment `tr:…`, which asks ImageKit for a transformation, is passed over: the original is served. Without
-    `signers` no private file is served.
+    A first segment `tr:…`, which asks ImageKit for a transformation, is passed over: the original is served.
+    `?ik-obj-version=<versionInfo.id>` asks for that version. Without `signers` no private file is served.
     """
     blueprint = Blueprint(f"files_{account.encode().hex()}", __name__, url_prefix=url_prefix)  # one an account
 
     @blueprint.get("/<path:path>", merge_slashes=False)  # no redirects: a path is a file's or nothing
     def show(path: str) -> Response:
-        found = store.find(account, "/" + _TRANSFORMATION.sub("", path))
+        found = store.find(account, "/" + _TRANSFORMATION.sub("", path), request.args.get("ik-obj-version", ""))
         if found is None:
             abort(404)
         file, content = found

@@ -131,7 +131,7 @@ def success(file: StoredFile, base_url: str) -> dict[str, Any]:
         "fileId": file.file_id,
         "name": file.name,
         "size": file.size,
-        "versionInfo": {"id": file.version_id, "name": "Version 1"},
+        "versionInfo": {"id": file.version_id, "name": file.version_name},
         "filePath": file.file_path,
         "url": base_url + quote(file.file_path),
         "fileType": file.kind.file_type,
