@@ -10,10 +10,10 @@ from imagekitio import ImageKit
 from imagekitio.types import FileUploadResponse
 from imagekitio.types.beta.v2 import FileUploadResponse as FileUploadResponseV2
 
-from tests.support.app import KEPT_NONE, KEPT_ONE, basic, png
+from tests.support.app import BOUNDARY, KEPT_NONE, KEPT_ONE, basic, form, png
 
 from .conftest import assert_problem
-from .imagekit_answers import assert_kept, assert_refused
+from .imagekit_answers import assert_kept, assert_refused, assert_success, used_v1
 
 if TYPE_CHECKING:
     from tests.support.app import Service
@@ -47,8 +47,8 @@ MP4 = b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(64)
 
 def upload(service: Service, content: bytes = b"", version: Any = "v1", **fields: Any) -> Any:
     """With the private key, which may ask for everything."""
-    form = {"fileName": "a.png", **fields}
-    return service.upload(version, form, content, Authorization=basic(service.private_key))
+    parameters = {"fileName": "a.png", **fields}
+    return service.upload(version, parameters, content, Authorization=basic(service.private_key))
 
 
 @pytest.mark.parametrize(("version", "model"), [("v1", FileUploadResponse), ("v2", FileUploadResponseV2)])
@@ -126,6 +126,25 @@ def test_texts_for_unset_are_unset_on_v1(service: Service, text: str) -> None:
 def test_on_v2_a_text_that_was_signed_is_kept(service: Service) -> None:
     payload = {"fileName": "a.png", "description": "null"}
     assert assert_kept(service.upload_v2(service.jwt(payload), **payload))["description"] == "null"
+
+
+def send_to_the_old_path(service: Service, fields: dict[str, str]) -> Any:
+    content_type = f"multipart/form-data; boundary={BOUNDARY}"
+    body = form({"fileName": "a.png", **fields}.items(), png())
+    path = "/v1/files/upload?sdk-version=android-2.0.1"
+    return service.send("POST", path, {"Content-Type": content_type}, data=body)
+
+
+def test_the_old_path_is_that_of_v1(service: Service) -> None:
+    credential = service.credential()
+    assert_success(service, send_to_the_old_path(service, credential), png())
+    assert_refused(send_to_the_old_path(service, credential), 400, "credential.replayed", used_v1(credential["token"]))
+
+
+def test_android_2_uploads_in_its_own_words_to_its_own_path(service: Service) -> None:
+    fields = {"isPrivateFile": "null", "useUniqueFileName": "null", "tags": "'a', 'b'", "responseFields": "tags"}
+    body = assert_kept(send_to_the_old_path(service, {**service.credential(), **fields}))
+    assert body["tags"] == ["a", "b"]
 
 
 # Transformations

@@ -82,12 +82,12 @@ _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
 QUEUED: Final = {"message": "The pre-transformation has been queued successfully."}
 """ImageKit's whole answer (202) to a video that it transforms before it keeps it."""
 
-_PREFIXES: Final = {"/api/v1/": "v1", "/api/v2/": "v2"}
+_PREFIXES: Final = {"/api/v1/": "v1", "/api/v2/": "v2", "/v1/files/upload": "v1"}
 
 
 def is_upload_api(path: str) -> bool:
     """Whether errors at this path are answered in ImageKit's shape."""
-    return path.startswith("/api/")
+    return path.startswith(("/api/", "/v1/files/upload"))
 
 
 def error_answer(refusal: Refusal, request_id: str, *, path: str, token: str) -> Response:

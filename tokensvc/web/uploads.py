@@ -1,9 +1,13 @@
-"""ImageKit's upload API: `POST /api/v1/files/upload` and `POST /api/v2/files/upload`."""
+"""ImageKit's upload API: `POST /api/v1/files/upload` and `POST /api/v2/files/upload`.
+
+`POST /v1/files/upload`, at which SDKs of 2020 and before send (JS 1.0, Android 2.0), is the same as v1.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any, BinaryIO, Final, cast
 
@@ -36,6 +40,7 @@ def uploads_blueprint(accept: Accept, limits: FormLimits, base_url: Callable[[st
             return _answer(imagekit.QUEUED, HTTPStatus.ACCEPTED)
         return _answer(imagekit.success(stored, base_url(stored.account)), HTTPStatus.OK)
 
+    blueprint.add_url_rule("/v1/files/upload", "first_v1", partial(upload, "v1"), methods=["POST"])
     return blueprint
 
 
