@@ -136,6 +136,13 @@ class Accept:
         )
         return stored
 
+    def require_genuine(self, offer: Offer) -> None:
+        """Refuse what would be refused for its credential or its private key, before its body is read.
+
+        Nothing is spent or redeemed, and `__call__` verifies again.
+        """
+        self._verify_slowly(offer)
+
     def _verify_slowly(self, offer: Offer) -> _Authority:
         if self.throttle is None:
             return self._verify(offer)

@@ -34,13 +34,18 @@ class Demo:
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """The own upload endpoint. `url` is this service's outside address, empty to take the request's."""
+    """The own upload endpoint. `url` is this service's outside address, empty to take the request's.
+
+    For the numbers of bytes see `FormLimits`.
+    """
 
     accept: Accept
     files: FileStore
     accounts: Sequence[str]
     max_file_bytes: int
     url: str
+    max_video_bytes: int | None = None
+    max_unverified_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,11 @@ def _install_uploads(app: Flask, uploads: Uploads) -> None:
     def base_url(account: str) -> str:
         return (uploads.url or request.host_url.rstrip("/")) + files_prefix(account)
 
-    limits = FormLimits(max_file_bytes=uploads.max_file_bytes)
+    limits = FormLimits(
+        max_file_bytes=uploads.max_file_bytes,
+        max_video_bytes=uploads.max_video_bytes,
+        max_unverified_bytes=uploads.max_unverified_bytes,
+    )
     app.register_blueprint(uploads_blueprint(uploads.accept, limits, base_url))
     signers = Signers(uploads.accept.keys, uploads.accept.clock)
     for account in uploads.accounts:
