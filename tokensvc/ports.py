@@ -157,11 +157,14 @@ class FileStore(Protocol):
     def receive(self) -> Incoming:
         """Start to receive a file."""
 
-    def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> None:
-        """Make a sealed file visible at `file.file_path`, atomically and durably, or raise NameTaken."""
+    def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> StoredFile:
+        """Make a sealed file visible at `file.file_path`, atomically and durably, or raise NameTaken.
 
-    def find(self, account: str, file_path: str) -> tuple[StoredFile, BinaryIO] | None:
-        """The file at a path with its open content (the caller closes it), or nothing."""
+        With `replace` it becomes the next version of the file that is there: returned is `file.after` that one.
+        """
+
+    def find(self, account: str, file_path: str, version_id: str = "") -> tuple[StoredFile, BinaryIO] | None:
+        """The file at a path, or that version of it, with its open content (the caller closes it), or nothing."""
 
 
 Inspector = Callable[[BinaryIO, str], Kind]

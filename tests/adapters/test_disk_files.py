@@ -74,26 +74,35 @@ def test_no_path_leads_out_of_the_store(tmp_path: Path, path: str) -> None:
     assert all("x" not in Path(name).name.removesuffix(".json") for name in files_in(tmp_path))
 
 
-@pytest.mark.parametrize("file_id", ["", "../x", "a/b", "a" * 65, ".", "a\n"])
-def test_a_file_id_that_is_no_name_is_not_kept(root: Path, file_id: str) -> None:
+@pytest.mark.parametrize("version_id", ["", "../x", "a/b", "a" * 65, ".", "a\n"])
+def test_a_version_id_that_is_no_name_is_not_kept(root: Path, version_id: str) -> None:
     store = DiskFiles(root)
-    with pytest.raises(ValueError, match="file id"):
-        keep(store, b"content", file_id=file_id)
+    with pytest.raises(ValueError, match="version id"):
+        keep(store, b"content", version_id=version_id)
 
 
-def test_a_file_id_is_never_given_to_a_second_file(root: Path) -> None:
+def test_a_version_id_is_never_given_to_a_second_file(root: Path) -> None:
     store = DiskFiles(root)
-    keep(store, b"first", file_id="abc")
+    keep(store, b"first", version_id="abc")
     with pytest.raises(Outage):
-        keep(store, b"second", "/a/y.png", file_id="abc")
+        keep(store, b"second", "/a/y.png", version_id="abc")
     assert (content_at(store), content_at(store, "/a/y.png")) == (b"first", None)
 
 
-def test_a_replaced_object_is_removed(root: Path) -> None:
+def test_two_versions_are_two_objects_and_one_document(root: Path) -> None:
     store = DiskFiles(root)
     keep(store, b"first")
     keep(store, b"second", replace=True)
-    assert len(files_in(root)) == 2
+    assert [path.split("/")[0] for path in files_in(root)] == ["index", "objects", "objects"]
+
+
+def test_sweep_keeps_every_version(root: Path) -> None:
+    store = DiskFiles(root)
+    for content in (b"first", b"second", b"third"):
+        keep(store, content, replace=True)
+    before = files_in(root)
+    assert store.sweep(now=1 << 40, older_than=0) == 0
+    assert files_in(root) == before
 
 
 def test_a_taken_name_leaves_only_the_incoming_file(root: Path) -> None:
@@ -106,24 +115,6 @@ def test_a_taken_name_leaves_only_the_incoming_file(root: Path) -> None:
     assert len(files_in(root)) == len(before) + 1
     incoming.discard()
     assert files_in(root) == before
-
-
-def test_a_file_replaced_between_its_document_and_its_bytes_is_found_anew(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = DiskFiles(root)
-    keep(store, b"first")
-    where = store._object
-    replaced: list[bool] = []
-
-    def replace_first(file_id: str) -> Path:
-        if not replaced:
-            replaced.append(True)
-            keep(store, b"second", replace=True)
-        return where(file_id)
-
-    monkeypatch.setattr(store, "_object", replace_first)
-    assert content_at(store) == b"second"
 
 
 def test_a_document_without_its_bytes_is_as_good_as_none(root: Path) -> None:
@@ -283,7 +274,10 @@ def test_a_worker_killed_at_any_step_leaves_the_old_file_or_the_new_and_sweep_th
                 os.utime(path, (1000, 1000))
         store.sweep(now=5000, older_than=3600)
         assert content_at(store) == seen[-1]
-        assert len(files_in(tmp_path / str(at))) == (0 if seen[-1] is None else 2)
+        assert (
+            len(files_in(tmp_path / str(at)))
+            == ({None: 0, b"old": 2, b"new content": 2 if old is None else 3}[seen[-1]])
+        )
     published = seen.index(b"new content")
     assert seen == [old] * published + [b"new content"] * (last - published)
     upload(DiskFiles(tmp_path / "1"), replace=True)

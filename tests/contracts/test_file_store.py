@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.files import content_at, keep, received, record_of
 from tokensvc.adapters.disk_files import DiskFiles
+from tokensvc.core.errors import Refusal
 from tokensvc.ports import FileStore, NameTaken
 
 
@@ -135,6 +136,63 @@ def test_replace_puts_the_new_file_in_place_of_the_old(store: FileStore) -> None
     assert found is not None
     found[1].close()
     assert (found[0], content_at(store)) == (file, b"second")
+
+
+def content_of(store: FileStore, version_id: str) -> bytes | None:
+    found = store.find("default", "/a/x.png", version_id)
+    if found is None:
+        return None
+    with found[1] as handle:
+        assert found[0].version_id == version_id
+        return handle.read()
+
+
+def test_a_replaced_file_stays_as_an_earlier_version(store: FileStore) -> None:
+    files = [keep(store, content, replace=True) for content in (b"first", b"second", b"third")]
+    assert {file.file_id for file in files} == {files[0].file_id}
+    assert [file.version_name for file in files] == ["Version 1", "Version 2", "Version 3"]
+    assert [content_of(store, file.version_id) for file in files] == [b"first", b"second", b"third"]
+    assert content_at(store) == b"third"
+    for unknown in ("x", files[0].file_id, "../x"):
+        assert store.find("default", "/a/x.png", unknown) is None
+
+
+def test_a_version_belongs_to_one_path_of_one_account(store: FileStore) -> None:
+    file, other, theirs = keep(store, b"1"), keep(store, b"2", "/a/y.png"), keep(store, b"3", account="other")
+    assert content_of(store, file.version_id) == b"1"
+    assert content_of(store, other.version_id) is None
+    assert content_of(store, theirs.version_id) is None
+
+
+def test_there_are_a_hundred_versions_and_no_more(store: FileStore) -> None:
+    for number in range(100):
+        last = keep(store, str(number).encode(), replace=True)
+    assert last.version_name == "Version 100"
+    incoming = received(store, b"more")
+    with pytest.raises(Refusal) as refused:
+        store.keep(incoming, record_of(b"more"), replace=True)
+    incoming.discard()
+    assert refused.value.detail == "The file at that path has 100 versions, and may not have more."
+    assert content_at(store) == b"99"
+
+
+def test_of_many_that_replace_one_path_at_once_each_becomes_a_version(store: FileStore) -> None:
+    contents = [f"content {number}".encode() for number in range(20)]
+    start = Barrier(len(contents))
+
+    def race(content: bytes) -> str:
+        incoming = received(store, content)
+        start.wait()
+        return store.keep(incoming, record_of(content), replace=True).version_id
+
+    with ThreadPoolExecutor(len(contents)) as pool:
+        kept = list(pool.map(race, contents))
+    assert [content_of(store, version_id) for version_id in kept] == contents
+    found = store.find("default", "/a/x.png")
+    assert found is not None
+    found[1].close()
+    assert found[0].version_name == "Version 20"
+    assert {earlier.version_id for earlier in found[0].earlier} | {found[0].version_id} == set(kept)
 
 
 def test_replace_of_nothing_is_keep(store: FileStore) -> None:

@@ -108,8 +108,45 @@ def test_a_flag_of_another_spelling_is_refused(text: str) -> None:
         upload.flag({"x": text}, "x", default=True)
 
 
-def test_a_stored_file_survives_its_record() -> None:
-    file = StoredFile(
-        "id", "v", "default", "a.png", "/a.png", 3, "00", Kind("image/png", 1, 2), 1_700_000_000, {"tags": "a"}
+def stored(version_id: str, **fields: str) -> StoredFile:
+    kind = Kind("image/png", 1, 2)
+    return StoredFile(
+        f"id of {version_id}", version_id, "default", "a.png", "/a.png", 3, "00", kind, 1_700_000_000, fields
     )
+
+
+def test_a_stored_file_survives_its_record() -> None:
+    file = stored("v3").after(stored("v2").after(stored("v1", tags="a")))
     assert StoredFile.from_record(file.to_record()) == file
+
+
+def test_a_later_version_is_the_same_file_with_other_bytes() -> None:
+    file = stored("v3").after(stored("v2").after(stored("v1")))
+    assert (file.file_id, file.version_id, file.version_name) == ("id of v1", "v3", "Version 3")
+    assert [earlier.version_id for earlier in file.earlier] == ["v1", "v2"]
+    for number, version_id in enumerate(["v1", "v2", "v3"], 1):
+        found = file.at_version(version_id)
+        assert found is not None
+        assert (found.version_id, found.version_name) == (version_id, f"Version {number}")
+    assert file.at_version("v4") is None
+
+
+def test_a_private_version_stays_private_behind_a_public_one() -> None:
+    file = stored("v2").after(stored("v1", isPrivateFile="true", isPublished="false", tags="a"))
+    first = file.at_version("v1")
+    assert first is not None
+    assert (first.is_private, first.is_published, file.is_private, file.is_published) == (True, False, False, True)
+
+
+@pytest.mark.parametrize(("name", "switch"), [("tags", "overwriteTags"), ("customMetadata", "overwriteCustomMetadata")])
+@pytest.mark.parametrize(
+    ("flag", "sent", "kept"),
+    [(None, None, None), ("true", None, None), ("false", None, "old"), ("false", "new", "new"), (None, "new", "new")],
+)
+def test_earlier_tags_and_metadata_are_kept_only_if_that_is_asked_for(
+    name: str, switch: str, flag: str | None, sent: str | None, kept: str | None
+) -> None:
+    fields = {key: text for key, text in ((switch, flag), (name, sent)) if text is not None}
+    later = stored("v2", **fields).after(stored("v1", **{name: "old"}, description="old"))
+    assert later.fields.get(name) == kept
+    assert "description" not in later.fields

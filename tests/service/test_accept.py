@@ -92,9 +92,9 @@ class Steps:
         self.taken.append("finish")
         self._service.nonces.finish(nonce, request=request, result=result)
 
-    def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> None:
+    def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> StoredFile:
         self.taken.append("keep")
-        self._service.files.keep(incoming, file, replace=replace)
+        return self._service.files.keep(incoming, file, replace=replace)
 
     def inspect(self, content: BinaryIO, name: str) -> Kind:
         self.taken.append("inspect")
@@ -249,13 +249,13 @@ class Taken:
         self.asked: list[str] = []
         self._files, self._left = service.files, count
 
-    def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> None:
+    def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> StoredFile:
         assert not replace
         self.asked.append(file.name)
         self._left -= 1
         if self._left >= 0:
             raise NameTaken
-        self._files.keep(incoming, file, replace=replace)
+        return self._files.keep(incoming, file, replace=replace)
 
 
 @pytest.mark.parametrize(("taken", "tries"), [(0, 1), (7, 8)])

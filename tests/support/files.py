@@ -38,9 +38,7 @@ def keep(
     store: FileStore, content: bytes, file_path: str = "/a/x.png", *, replace: bool = False, **changed: object
 ) -> StoredFile:
     """Receive and keep a file."""
-    file = record_of(content, file_path, **changed)
-    store.keep(received(store, content), file, replace=replace)
-    return file
+    return store.keep(received(store, content), record_of(content, file_path, **changed), replace=replace)
 
 
 def content_at(store: FileStore, file_path: str = "/a/x.png", account: str = "default") -> bytes | None:

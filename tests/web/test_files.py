@@ -23,8 +23,8 @@ class Watched(DiskFiles):
 
     opened: list[BinaryIO]
 
-    def find(self, account: str, file_path: str) -> tuple[StoredFile, BinaryIO] | None:
-        found = super().find(account, file_path)
+    def find(self, account: str, file_path: str, version_id: str = "") -> tuple[StoredFile, BinaryIO] | None:
+        found = super().find(account, file_path, version_id)
         if found is not None:
             self.opened.append(found[1])
         return found
@@ -180,6 +180,20 @@ def test_a_part_of_an_older_file_is_answered_with_the_whole_new_one(store: DiskF
     headers = {"Range": "bytes=0-1", "If-Range": '"0123"'}
     with client.get("/files/a/x.png", headers=headers) as answer:
         assert (answer.status_code, answer.data) == (200, CONTENT)
+
+
+def test_an_earlier_version_is_served_if_it_is_asked_for(store: DiskFiles, client: FlaskClient) -> None:
+    first = keep(store, b"first", kind=Kind("text/plain"))
+    second = keep(store, b"second", replace=True)
+    for version_id, content, mime in [
+        (first.version_id, b"first", "text/plain; charset=utf-8"),
+        (second.version_id, b"second", "image/png"),
+        ("", b"second", "image/png"),
+    ]:
+        with client.get(f"/files/a/x.png?ik-obj-version={version_id}") as answer:
+            assert (answer.status_code, answer.data, answer.content_type) == (200, content, mime)
+    for unknown in ("x", "../x", first.file_id):
+        assert client.get(f"/files/a/x.png?ik-obj-version={unknown}").status_code == 404
 
 
 def test_an_empty_file_is_served(store: DiskFiles, client: FlaskClient) -> None:

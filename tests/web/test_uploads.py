@@ -125,8 +125,11 @@ VUE_3 = {
     "isPrivateFile": "false",
 }
 ANDROID_2 = {"isPrivateFile": "null", "useUniqueFileName": "null", "tags": "'a', 'b'"}
-UPPY_1 = {"relativePath": "null", "name": "a.png", "type": "image/png", "createdBy": "me", "customMetadata": "[object]"}
-JS_1_3 = {"useUniqueFileName": "undefined", "isPrivateFile": "undefined"}
+UPPY_1 = {"relativePath": "null", "name": "a.png", "type": "image/png", "createdBy": "me", "customMetadata": "{}"}
+JS_1_3 = {
+    **dict.fromkeys(("useUniqueFileName", "tags", "folder", "isPrivateFile", "customCoordinates"), "undefined"),
+    **dict.fromkeys(("responseFields", "extensions", "webhookUrl", "customMetadata", "transformation"), "null"),
+}
 IOS_2 = {"useUniqueFileName": "true", "tags": "", "folder": "", "isPrivateFile": "false", "responseFields": ""}
 
 
@@ -170,10 +173,41 @@ def test_a_unique_name_is_the_default(service: Service) -> None:
 @pytest.mark.parametrize("overwrite", ["true", "", None])
 def test_a_file_of_the_same_name_is_replaced_by_default(service: Service, overwrite: str | None) -> None:
     more = {"useUniqueFileName": "false"} | ({} if overwrite is None else {"overwriteFile": overwrite})
-    for content in (png(1), png(2)):
-        assert assert_kept(service.upload_v1(service.credential(), content, **more))["filePath"] == "/a.png"
+    first, second = (assert_kept(service.upload_v1(service.credential(), png(n), **more)) for n in (1, 2))
+    assert first["filePath"] == second["filePath"] == "/a.png"
+    assert first["fileId"] == second["fileId"]
+    assert (first["versionInfo"]["name"], second["versionInfo"]["name"]) == ("Version 1", "Version 2")
+    assert first["versionInfo"]["id"] != second["versionInfo"]["id"]
     assert service.send("GET", "/files/a.png").get_data() == png(2)
-    assert service.on_disk() == KEPT_ONE
+    earlier = service.send("GET", f"/files/a.png?ik-obj-version={first['versionInfo']['id']}")
+    assert earlier.get_data() == png(1)
+    assert service.on_disk() == {**KEPT_ONE, "objects": 2}
+
+
+def test_earlier_tags_stay_if_they_are_not_to_be_overwritten(service: Service) -> None:
+    more: Any = {"useUniqueFileName": "false", "responseFields": "tags"}
+    assert assert_kept(service.upload_v1(service.credential(), **more, tags="a,b"))["tags"] == ["a", "b"]
+    assert assert_kept(service.upload_v1(service.credential(), **more, overwriteTags="false"))["tags"] == ["a", "b"]
+    assert assert_kept(service.upload_v1(service.credential(), **more))["tags"] is None
+
+
+def test_the_101st_version_is_refused(service: Service) -> None:
+    more = {"useUniqueFileName": "false"}
+    for _ in range(100):
+        body = assert_kept(
+            service.upload("v1", {"fileName": "a.png", **more}, Authorization=basic(service.private_key))
+        )
+    assert body["versionInfo"]["name"] == "Version 100"
+    assert_refused(
+        service.upload_v1(service.credential(), png(2), **more),
+        400,
+        "parameter.invalid",
+        "Your request contains invalid value for fileName parameter.",
+        "The file at that path has 100 versions, and may not have more. "
+        "Choose another fileName, or leave useUniqueFileName true.",
+    )
+    assert service.send("GET", "/files/a.png").get_data() == png()
+    assert service.on_disk() == {**KEPT_ONE, "objects": 100}
 
 
 def test_a_name_that_may_be_neither_replaced_nor_varied_is_refused(service: Service) -> None:
@@ -256,6 +290,14 @@ FORMS: dict[str, tuple[dict[str, str], bytes | None, str, str]] = {
     "odd flag": ({"useUniqueFileName": "yes"}, b"x", "parameter.invalid", "useUniqueFileName"),
     "odd private flag": ({"isPrivateFile": "maybe"}, b"x", "parameter.invalid", "isPrivateFile"),
     "odd published flag": ({"isPublished": "1"}, b"x", "parameter.invalid", "isPublished"),
+    "no name but a text for it": ({"fileName": "undefined"}, b"x", "parameter.invalid", "fileName"),
+    "tags with %": ({"tags": "a,50%"}, b"x", "parameter.invalid", "tags"),
+    "too many tags": ({"tags": "a" * 501}, b"x", "parameter.invalid", "tags"),
+    "odd coordinates": ({"customCoordinates": "1,2,3"}, b"x", "parameter.invalid", "customCoordinates"),
+    "metadata of Uppy 1": ({"customMetadata": "[object Object]"}, b"x", "parameter.invalid", "customMetadata"),
+    "metadata that is a list": ({"customMetadata": "[]"}, b"x", "parameter.invalid", "customMetadata"),
+    "unknown extension": ({"extensions": '[{"name":"x"}]'}, b"x", "parameter.invalid", "extensions"),
+    "webhook that is no URL": ({"webhookUrl": "app.example"}, b"x", "parameter.invalid", "webhookUrl"),
     "odd flag that nothing reads": ({"overwriteTags": "TRUE"}, b"x", "parameter.invalid", "overwriteTags"),
 }
 

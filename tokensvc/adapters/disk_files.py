@@ -1,15 +1,17 @@
 """A file store on one local disk.
 
-Three folders: `incoming/` holds what is not yet visible, `objects/` the bytes under our own file ids, and
-`index/` one document a path, named by a hash of account and path. A file is visible when, and only when, its
-index document is there: so the one atomic step is the link or the rename of that document, and what a killed
-worker leaves behind is out of reach until `sweep` takes it away. No client's text ever names a file on disk.
+Three folders: `incoming/` holds what is not yet visible, `objects/` the bytes under our own version ids, and
+`index/` one document a path, named by a hash of account and path, which tells of all versions. A version is visible
+when, and only when, the document tells of it: so the one atomic step is the link or the rename of that document, and
+what a killed worker leaves behind is out of reach until `sweep` takes it away. Who reads a document in order to write
+the next holds a lock on its folder, which ends with the process. No client's text ever names a file on disk.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -23,9 +25,8 @@ from tokensvc.core.errors import Outage
 from tokensvc.core.upload import StoredFile
 from tokensvc.ports import Incoming, NameTaken
 
-_FILE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
+_VERSION_ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_MAX_TRIES_TO_FIND: Final = 100
 
 
 _P = ParamSpec("_P")
@@ -114,40 +115,34 @@ class DiskFiles:
         """Start to receive a file."""
         return DiskIncoming(self._incoming, self._blocking)
 
-    def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> None:
-        """Make a sealed file visible at `file.file_path`, atomically and durably; or NameTaken, or Outage.
+    def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> StoredFile:
+        """Make a sealed file visible at `file.file_path`, atomically and durably; or NameTaken, Outage, or Refusal.
 
-        After NameTaken the incoming file is still there, to be kept under another name. An Outage leaves
-        nothing behind, but for one case: if the disk does not confirm the last step, the file stays, whole.
+        With `replace` it becomes the next version of what is there. After NameTaken the incoming file is still there,
+        to be kept under another name. An Outage leaves nothing behind, but for one case: if the disk does not confirm
+        the last step, the file stays, whole.
         """
         if not isinstance(incoming, DiskIncoming) or incoming.sha256 is None:
             raise ValueError("only a sealed file of this store can be kept")
         if (incoming.sha256, incoming.size) != (file.sha256, file.size):
             raise ValueError("the record tells of other bytes than were received")
         with _faults_as_outages():
-            replaced = self._blocking(self._publish, incoming.path, file, replace=replace)
+            kept = self._blocking(self._publish, incoming.path, file, replace=replace)
         incoming.discard()
-        if replaced is not None:
-            _unlink(self._object(replaced.file_id))
+        return kept
 
-    def find(self, account: str, file_path: str) -> tuple[StoredFile, BinaryIO] | None:
-        """The file at a path with its open content, or None.
+    def find(self, account: str, file_path: str, version_id: str = "") -> tuple[StoredFile, BinaryIO] | None:
+        """The file at a path, or that version of it, with its open content, or None.
 
-        Between reading the document and opening the bytes, the file may be replaced and its bytes removed:
-        then the document is another one by now. One that stays the same without bytes is damage: None.
+        A document without its bytes is damage, and as good as none.
         """
-        entry = self._entry(account, file_path)
-        missed = None
-        with _faults_as_outages():
-            for _ in range(_MAX_TRIES_TO_FIND):
-                file = _read_document(entry)
-                if file is None or file.file_id == missed:
-                    return None
-                try:
-                    return file, self._object(file.file_id).open("rb")
-                except FileNotFoundError:
-                    missed = file.file_id
-        raise Outage("The file is being replaced all the time.")
+        with _faults_as_outages(), contextlib.suppress(FileNotFoundError):
+            file = _read_document(self._entry(account, file_path))
+            if file is not None and version_id:
+                file = file.at_version(version_id)
+            if file is not None:
+                return file, self._object(file.version_id).open("rb")
+        return None
 
     def sweep(self, now: int, older_than: int) -> int:
         """Remove what killed workers left and nothing refers to, and return how many files that were.
@@ -160,35 +155,33 @@ class DiskFiles:
             debris = [path for path in self._incoming.iterdir() if _written_before(path, limit)]
             unsure = [path for path in self._objects.glob("??/*") if _written_before(path, limit)]
             if unsure:  # only now, so that a file kept in the meantime is among the kept ones
-                kept = {file.file_id for path in self._index.glob("??/*.json") if (file := _read_document(path))}
+                kept = {name for path in self._index.glob("??/*.json") for name in _version_ids(path)}
                 debris += [path for path in unsure if path.name not in kept]
         for path in debris:
             _unlink(path)
         return len(debris)
 
-    def _publish(self, content: Path, file: StoredFile, *, replace: bool) -> StoredFile | None:
+    def _publish(self, content: Path, file: StoredFile, *, replace: bool) -> StoredFile:
         entry = self._entry(file.account, file.file_path)
-        held = self._object(file.file_id)
+        held = self._object(file.version_id)
         _make_folder(entry.parent)
         _make_folder(held.parent)
         with contextlib.ExitStack() as undo:
-            document = self._write_document(file, undo)
             os.link(content, held)  # never onto another file, as a rename would
             undo.callback(_unlink, held)
             _sync_folder(held.parent)
-            replaced = _read_document(entry) if replace else None
-            if replace:
+            with _locked(entry.parent):
+                current = _read_document(entry)
+                if current is not None:
+                    if not replace:
+                        raise NameTaken(file.file_path)
+                    file = file.after(current)
+                document = self._write_document(file, undo)
                 document.replace(entry)
-            else:
-                try:
-                    os.link(document, entry)
-                except FileExistsError:
-                    raise NameTaken(file.file_path) from None
-            # Visible from here on. Taking it back could take away what another has put in its place since.
-            undo.pop_all()
-            _sync_folder(entry.parent)
-        _unlink(document)
-        return replaced
+                # Visible from here on. Taking it back could take away what another has put in its place since.
+                undo.pop_all()
+                _sync_folder(entry.parent)
+        return file
 
     def _write_document(self, file: StoredFile, undo: contextlib.ExitStack) -> Path:
         descriptor, name = tempfile.mkstemp(prefix="index-", dir=self._incoming)
@@ -203,10 +196,10 @@ class DiskFiles:
         name = hashlib.sha256(f"{account}\0{file_path}".encode()).hexdigest()
         return self._index / name[:2] / f"{name}.json"
 
-    def _object(self, file_id: str) -> Path:
-        if not _FILE_ID.fullmatch(file_id):
-            raise ValueError("a file id is up to 64 letters, digits, _ and -")
-        return self._objects / hashlib.sha256(file_id.encode()).hexdigest()[:2] / file_id
+    def _object(self, version_id: str) -> Path:
+        if not _VERSION_ID.fullmatch(version_id):
+            raise ValueError("a version id is up to 64 letters, digits, _ and -")
+        return self._objects / hashlib.sha256(version_id.encode()).hexdigest()[:2] / version_id
 
 
 def _read_document(path: Path) -> StoredFile | None:
@@ -214,8 +207,13 @@ def _read_document(path: Path) -> StoredFile | None:
         return StoredFile.from_record(strict_json.loads_object(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise Outage("A document of the file index cannot be read.") from None
+
+
+def _version_ids(path: Path) -> tuple[str, ...]:
+    file = _read_document(path)
+    return () if file is None else (file.version_id, *(earlier.version_id for earlier in file.earlier))
 
 
 def _written_before(path: Path, limit: int) -> bool:
@@ -231,6 +229,17 @@ def _make_folder(path: Path) -> None:
     except FileExistsError:
         return
     _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a folder for this thread alone, among all threads and processes that ask."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(path: Path) -> None:

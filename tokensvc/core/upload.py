@@ -6,7 +6,7 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 from .errors import Code, Refusal
@@ -18,8 +18,11 @@ UNIQUE_SUFFIX_LENGTH: Final = 9
 
 MAX_FOLDER_DEPTH: Final = 50
 MAX_NAME_BYTES: Final = 255
+MAX_VERSIONS: Final = 100
 
 _CREDENTIAL_FIELDS: Final = frozenset({"file", "token"})
+_KEPT_UNLESS: Final = {"tags": "overwriteTags", "customMetadata": "overwriteCustomMetadata"}
+_WHO_MAY_SEE: Final = frozenset({"isPrivateFile", "isPublished"})
 _UNSAFE_IN_NAME = re.compile(r"[^\w.\-]")
 _FOLDER = re.compile(r"[\w\-/]*")
 
@@ -39,8 +42,23 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """A version of a file that a later one has taken the place of; `fields` say who may see it."""
+
+    version_id: str
+    size: int
+    sha256: str
+    kind: Kind
+    uploaded_at: int
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file as it was kept. `file_path` starts with `/`; sizes are bytes; `uploaded_at` is Unix seconds."""
+    """A file as it was kept. `file_path` starts with `/`; sizes are bytes; `uploaded_at` is Unix seconds.
+
+    `file_id` stays with the path; `version_id` names the bytes. `earlier` are its versions before this one.
+    """
 
     file_id: str
     version_id: str
@@ -52,6 +70,70 @@ class StoredFile:
     kind: Kind
     uploaded_at: int
     fields: Mapping[str, str] = field(default_factory=dict)
+    earlier: tuple[Earlier, ...] = ()
+
+    @property
+    def version_name(self) -> str:
+        """As ImageKit counts: the first is `Version 1`."""
+        return f"Version {len(self.earlier) + 1}"
+
+    def after(self, current: StoredFile) -> StoredFile:
+        """This file as the next version of the one that is at its path now; refused if that has 100 already.
+
+        Tags and custom metadata are given up, as ImageKit does, unless the form keeps them with overwriteTags or
+        overwriteCustomMetadata false and sends no others.
+        """
+        if len(current.earlier) + 1 >= MAX_VERSIONS:
+            raise Refusal(
+                Code.PARAMETER_INVALID,
+                f"The file at that path has {MAX_VERSIONS} versions, and may not have more.",
+                "Choose another fileName, or leave useUniqueFileName true.",
+                field="fileName",
+            )
+        kept = {
+            name: current.fields[name]
+            for name, switch in _KEPT_UNLESS.items()
+            if name in current.fields and name not in self.fields and not flag(self.fields, switch, default=True)
+        }
+        earlier = Earlier(
+            current.version_id,
+            current.size,
+            current.sha256,
+            current.kind,
+            current.uploaded_at,
+            {name: text for name, text in current.fields.items() if name in _WHO_MAY_SEE},
+        )
+        return replace(
+            self, file_id=current.file_id, fields={**self.fields, **kept}, earlier=(*current.earlier, earlier)
+        )
+
+    def at_version(self, version_id: str) -> StoredFile | None:
+        """The same file with the bytes of that version, or None if it has no such version."""
+        if version_id == self.version_id:
+            return self
+        for number, earlier in enumerate(self.earlier):
+            if earlier.version_id == version_id:
+                return replace(
+                    self,
+                    version_id=version_id,
+                    size=earlier.size,
+                    sha256=earlier.sha256,
+                    kind=earlier.kind,
+                    uploaded_at=earlier.uploaded_at,
+                    fields=earlier.fields,
+                    earlier=self.earlier[:number],
+                )
+        return None
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it is served under a signed URL only."""
+        return flag(self.fields, "isPrivateFile", default=False)
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it is served at all."""
+        return flag(self.fields, "isPublished", default=True)
 
     def to_record(self) -> dict[str, Any]:
         """Plain values, for a store to keep."""
@@ -60,7 +142,8 @@ class StoredFile:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> StoredFile:
         """The inverse of `to_record`."""
-        return cls(**{**record, "kind": Kind(**record["kind"])})
+        earlier = (Earlier(**{**each, "kind": Kind(**each["kind"])}) for each in record.get("earlier", ()))
+        return cls(**{**record, "kind": Kind(**record["kind"]), "earlier": tuple(earlier)})
 
 
 def require_binding(claims: Mapping[str, str], fields: Mapping[str, str]) -> None:

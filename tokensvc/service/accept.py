@@ -5,18 +5,16 @@ The file is complete on disk before the first step, and invisible until the last
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from tokensvc.core import upload
+from tokensvc.core import forms, upload
 from tokensvc.core.checks import Facts, Media, Restrictions, require_checks, require_limits
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.grants import restrictions_of
 from tokensvc.core.keys import AcceptedKeys, KeyPair
 from tokensvc.core.nonces import NonceId, Version
-from tokensvc.core.params import ENVELOPE, PARAMETERS
 from tokensvc.core.upload import Kind, StoredFile
 from tokensvc.ports import (
     Audit,
@@ -25,16 +23,14 @@ from tokensvc.ports import (
     FileStore,
     Incoming,
     Inspector,
-    NameTaken,
     NonceStore,
     Outcome,
     Throttle,
 )
 
 from .issue import new_request
+from .keep import keep, wanted_name
 from .verify import refusal_of, verify
-
-_MOST_SUFFIXES: Final = 8
 
 _EVIDENCE: Final[Mapping[Version, tuple[str, ...]]] = {
     "v1": ("signature", "token", "expire", "publicKey"),
@@ -108,10 +104,16 @@ class Accept:
             )
         if authority.claims is not None:
             upload.require_binding(authority.claims, offer.fields)
-        kind = self._inspect(offer.fields, file)
-        _require_allowed(restrictions, offer.fields, file.size, kind)
+        settled = forms.settle(offer.fields, offer.version)
+        forms.require(settled)
+        kind = self._inspect(settled, file)
+        forms.require_suits(settled, kind)
+        texts = {name: offer.fields[name] for name in settled}  # a forced text is compared as it came
+        require_limits(restrictions, size=file.size, mime=kind.mime, fields=texts)
+        _require_checks(restrictions, settled, file.size, kind)
         # Only now, so that of many that race only the winner's bytes have to reach the disk.
-        stored = self._keep(authority, offer.fields, file, file.seal(), kind)
+        file.seal()
+        stored = keep(self.files, authority.pair.account, settled, file, kind, now=self.clock(), chance=self.chance)
         if authority.nonce is not None:
             self._finish(authority.nonce, request, stored.file_id)
         self.audit.note(
@@ -124,6 +126,13 @@ class Accept:
             },
         )
         return stored
+
+    def require_genuine(self, offer: Offer) -> None:
+        """Refuse what would be refused for its credential or its private key, before its body is read.
+
+        Nothing is spent or redeemed, and `__call__` verifies again.
+        """
+        self._verify_slowly(offer)
 
     def _verify_slowly(self, offer: Offer) -> _Authority:
         if self.throttle is None:
@@ -177,43 +186,7 @@ class Accept:
 
     def _inspect(self, fields: Mapping[str, str], file: Incoming) -> Kind:
         with file.open() as content:
-            return self.inspect(content, upload.safe_name(_required(fields, "fileName")))
-
-    def _keep(
-        self, authority: _Authority, fields: Mapping[str, str], file: Incoming, sha256: str, kind: Kind
-    ) -> StoredFile:
-        wanted = upload.safe_name(_required(fields, "fileName"))
-        folder = upload.safe_folder(fields.get("folder", ""))
-        upload.require_flags(fields)
-        unique = upload.flag(fields, "useUniqueFileName", default=True)
-        replace = not unique and upload.flag(fields, "overwriteFile", default=True)
-        for _ in range(_MOST_SUFFIXES):
-            name = upload.unique_name(wanted, self._suffix()) if unique else wanted
-            stored = StoredFile(
-                file_id=self.chance(12).hex(),
-                version_id=self.chance(12).hex(),
-                account=authority.pair.account,
-                name=name,
-                file_path=upload.join_path(folder, name),
-                size=file.size,
-                sha256=sha256,
-                kind=kind,
-                uploaded_at=self.clock(),
-                fields={name: value for name, value in fields.items() if name in PARAMETERS.keys() - ENVELOPE},
-            )
-            try:
-                self.files.keep(file, stored, replace=replace)
-            except NameTaken:
-                if unique:
-                    continue
-                break
-            return stored
-        raise Refusal(
-            Code.PARAMETER_INVALID,
-            "A file of that name exists, and both overwriteFile and useUniqueFileName are false.",
-            "Choose another fileName, or let one of the two be true.",
-            field="overwriteFile",
-        )
+            return self.inspect(content, wanted_name(fields))
 
     def _finish(self, nonce: NonceId, request: str, result: str) -> None:
         try:
@@ -221,25 +194,14 @@ class Accept:
         except Outage as outage:  # the file is kept and the nonce spent; only the note of the result is lost
             self.audit.note("unfinished", {"nonce": nonce, "reason": outage.detail})
 
-    def _suffix(self) -> str:
-        return base64.urlsafe_b64encode(self.chance(9)).decode()[: upload.UNIQUE_SUFFIX_LENGTH]
 
-
-def _require_allowed(restrictions: Restrictions, fields: Mapping[str, str], size: int, kind: Kind) -> None:
-    """Hold the upload to the profile under which its credential was issued, and to the checks that it brings.
+def _require_checks(restrictions: Restrictions, settled: Mapping[str, str], size: int, kind: Kind) -> None:
+    """Hold the upload to the checks of the profile under which its credential was issued, and to those that it brings.
 
     For v2 ImageKit does the same by the `checks` in the JWT; a v1 credential binds nothing, so that only here it holds.
     """
-    require_limits(restrictions, size=size, mime=kind.mime, fields=fields)
-    expressions = {fields.get("checks", ""), restrictions.forced.get("checks", "")} - {""}
+    expressions = {settled.get("checks", ""), restrictions.forced.get("checks", "")} - {""}
     if expressions:
-        facts = Facts.of(fields, size=size, mime=kind.mime, media=Media(width=kind.width, height=kind.height))
+        facts = Facts.of(settled, size=size, mime=kind.mime, media=Media(width=kind.width, height=kind.height))
         for expression in sorted(expressions):
             require_checks(expression, facts)
-
-
-def _required(fields: Mapping[str, str], name: str) -> str:
-    value = fields.get(name, "")
-    if not value:
-        raise Refusal(Code.PARAMETER_INVALID, f"{name} is missing.", f"Send {name} with the file.", field=name)
-    return value

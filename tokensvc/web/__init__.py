@@ -23,7 +23,7 @@ from .credentials import credentials_blueprint
 from .cross_site import guard
 from .demo import SignIn, demo_blueprint
 from .error_pages import error_pages_blueprint
-from .files import files_blueprint
+from .files import Signers, files_blueprint
 from .forward_auth import forward_auth_blueprint
 from .health import health_blueprint
 from .identity import install_cors, install_hosts, own_origin
@@ -44,13 +44,18 @@ class Demo:
 
 @dataclass(frozen=True, slots=True)
 class Uploads:
-    """The own upload endpoint. `url` is this service's outside address, empty to take the request's."""
+    """The own upload endpoint. `url` is this service's outside address, empty to take the request's.
+
+    For the numbers of bytes see `FormLimits`.
+    """
 
     accept: Accept
     files: FileStore
     accounts: Sequence[str]
     max_file_bytes: int
     url: str
+    max_video_bytes: int | None = None
+    max_unverified_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +119,15 @@ def _install_uploads(app: Flask, uploads: Uploads) -> None:
     def base_url(account: str) -> str:
         return (uploads.url or request.host_url.rstrip("/")) + files_prefix(account)
 
-    limits = FormLimits(max_file_bytes=uploads.max_file_bytes)
+    limits = FormLimits(
+        max_file_bytes=uploads.max_file_bytes,
+        max_video_bytes=uploads.max_video_bytes,
+        max_unverified_bytes=uploads.max_unverified_bytes,
+    )
     app.register_blueprint(uploads_blueprint(uploads.accept, limits, base_url))
+    signers = Signers(uploads.accept.keys, uploads.accept.clock)
     for account in uploads.accounts:
-        app.register_blueprint(files_blueprint(uploads.files, account, files_prefix(account)))
+        app.register_blueprint(files_blueprint(uploads.files, account, files_prefix(account), signers))
 
 
 def files_prefix(account: str) -> str:

@@ -10,8 +10,10 @@ from urllib.parse import quote
 
 from flask import Response, json
 
+from tokensvc.core import forms
 from tokensvc.core.errors import Code, Refusal
-from tokensvc.core.upload import StoredFile, flag
+from tokensvc.core.params import elements
+from tokensvc.core.upload import StoredFile
 
 _EXPIRE = (
     "Your request contains invalid expire parameter. Expire parameter should be a Unix time in less than 1 hour into "
@@ -29,6 +31,7 @@ _NAME_TAKEN = (
     "A file with the same name already exists at the exact location. We could not overwrite it because both "
     "overwriteFile and useUniqueFileName are set to false."
 )
+_TRANSFORMATION = "The file could not be uploaded because {}."
 
 # (version or "", code, field or "") -> status, message. The most exact row wins; rows marked U are unpublished texts.
 _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
@@ -55,6 +58,18 @@ _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
         "Your request contains invalid payload. It does not match with the payload used to generate token.",
     ),
     ("", Code.PARAMETER_INVALID, "overwriteFile"): (400, _NAME_TAKEN),
+    ("", Code.PARAMETER_INVALID, "transformation"): (
+        400,
+        _TRANSFORMATION.format("the transformation field is invalid"),
+    ),
+    ("", Code.PARAMETER_INVALID, "transformation.file"): (
+        400,
+        _TRANSFORMATION.format("transformations are supported only for image and video files"),
+    ),
+    ("", Code.PARAMETER_INVALID, "transformation.post"): (
+        400,
+        _TRANSFORMATION.format("the detected file type & post-transformation are incompatible"),
+    ),
     ("", Code.PARAMETER_INVALID, "checks"): (400, "Your request contains invalid syntax for the checks parameter."),
     ("", Code.PARAMETER_FORBIDDEN, "checks"): (400, "Your request failed 'checks' validation."),
     ("v1", Code.PARAMETER_FORBIDDEN, ""): (400, "Your request contains invalid value for {field} parameter."),
@@ -64,12 +79,15 @@ _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
     ("", Code.REQUEST_MALFORMED, ""): (400, "Your request could not be read."),  # U
 }
 
-_PREFIXES: Final = {"/api/v1/": "v1", "/api/v2/": "v2"}
+QUEUED: Final = {"message": "The pre-transformation has been queued successfully."}
+"""ImageKit's whole answer (202) to a video that it transforms before it keeps it."""
+
+_PREFIXES: Final = {"/api/v1/": "v1", "/api/v2/": "v2", "/v1/files/upload": "v1"}
 
 
 def is_upload_api(path: str) -> bool:
     """Whether errors at this path are answered in ImageKit's shape."""
-    return path.startswith("/api/")
+    return path.startswith(("/api/", "/v1/files/upload"))
 
 
 def error_answer(refusal: Refusal, request_id: str, *, path: str, token: str) -> Response:
@@ -113,7 +131,7 @@ def success(file: StoredFile, base_url: str) -> dict[str, Any]:
         "fileId": file.file_id,
         "name": file.name,
         "size": file.size,
-        "versionInfo": {"id": file.version_id, "name": "Version 1"},
+        "versionInfo": {"id": file.version_id, "name": file.version_name},
         "filePath": file.file_path,
         "url": base_url + quote(file.file_path),
         "fileType": file.kind.file_type,
@@ -124,16 +142,31 @@ def success(file: StoredFile, base_url: str) -> dict[str, Any]:
     body["AITags"] = None
     if file.fields.get("description"):
         body["description"] = file.fields["description"]
+    extensions = forms.extension_names(file.fields)
+    if extensions:  # recorded, and never carried out: so none ever succeeds
+        body["extensionStatus"] = dict.fromkeys(extensions, "pending")
     return body | _asked_for(file)
 
 
 def _asked_for(file: StoredFile) -> dict[str, Any]:
     fields = file.fields
     known: dict[str, Any] = {
-        "tags": [tag.strip() for tag in fields["tags"].split(",")] if fields.get("tags") else None,
+        "tags": list(elements("tags", fields.get("tags", ""))) or None,
         "customCoordinates": fields.get("customCoordinates") or None,
-        "isPrivateFile": flag(fields, "isPrivateFile", default=False),
-        "isPublished": flag(fields, "isPublished", default=True),
+        "isPrivateFile": file.is_private,
+        "isPublished": file.is_published,
+        "customMetadata": forms.custom_metadata(fields),
+        "embeddedMetadata": {},
+        "metadata": _metadata(file),
     }
-    asked = {name.strip() for name in fields.get("responseFields", "").split(",")}
+    asked = elements("responseFields", fields.get("responseFields", ""))
     return {name: value for name, value in known.items() if name in asked}
+
+
+def _metadata(file: StoredFile) -> dict[str, Any]:
+    """What is known without decoding the file."""
+    _, _, subtype = file.kind.mime.partition("/")
+    metadata: dict[str, Any] = {"size": file.size, "format": "jpg" if subtype == "jpeg" else subtype}
+    if file.kind.width is not None and file.kind.height is not None:
+        metadata |= {"height": file.kind.height, "width": file.kind.width}
+    return metadata

@@ -7,12 +7,13 @@ other than UTF-8, a control character is refused and never repaired.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Final
 
 from tokensvc.core.errors import Code, Refusal
-from tokensvc.ports import Incoming
+from tokensvc.ports import Incoming, Inspector
 
+from . import file_text
 from .parts import MAX_BLANK_BYTES, NEVER_IN_TEXT, UTF8_NAMES, PartHeader, boundary_of, malformed, read_parts
 
 FILE_FIELD: Final = "file"
@@ -23,19 +24,38 @@ _AROUND_A_HEADER_BYTES: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class FormLimits:
-    """The most that is accepted: bytes, and for `max_parts` a number."""
+    """The most that is accepted: bytes, and for `max_parts` a number.
+
+    A video may have `max_video_bytes` if that is more; what comes without anything to verify before its body,
+    `max_unverified_bytes` if that is less.
+    """
 
     max_file_bytes: int
+    max_video_bytes: int | None = None
+    max_unverified_bytes: int | None = None
     max_field_bytes: int = 64 * 1024
     max_fields_bytes: int = 256 * 1024
     max_header_bytes: int = 8 * 1024
     max_parts: int = 50
 
     @property
+    def largest_file_bytes(self) -> int:
+        """Of a file of whatever kind."""
+        return max(self.max_file_bytes, self.max_video_bytes or 0)
+
+    def unverified(self) -> FormLimits:
+        """The limits of a form about whose sender nothing is known yet."""
+        if self.max_unverified_bytes is None:
+            return self
+        of_any, of_video = self.max_file_bytes, self.largest_file_bytes
+        most = self.max_unverified_bytes
+        return replace(self, max_file_bytes=min(of_any, most), max_video_bytes=min(of_video, most))
+
+    @property
     def max_body_bytes(self) -> int:
         """No form within these limits is longer: a larger Content-Length can be refused unread."""
         headers = (self.max_parts + 1) * (self.max_header_bytes + _AROUND_A_HEADER_BYTES)
-        return self.max_file_bytes + self.max_fields_bytes + headers + 2 * MAX_BLANK_BYTES
+        return file_text.encoded_bytes(self.largest_file_bytes) + self.max_fields_bytes + headers + 2 * MAX_BLANK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +70,20 @@ class Form:
     file_name: str
 
 
-def read_form(stream: IO[bytes], content_type: str, *, open_file: Callable[[], Incoming], limits: FormLimits) -> Form:
+def read_form(
+    stream: IO[bytes],
+    content_type: str,
+    *,
+    open_file: Callable[[], Incoming],
+    limits: FormLimits,
+    inspect: Inspector | None = None,
+) -> Form:
     """Read a form to its end, or raise a Refusal; or an Outage, from the store of the file.
 
-    The only file part is `file`; a form without it is accepted. Without a form, the file is discarded.
+    The only file part is `file`, which may also come as text; a form without it is accepted. Without a form, the
+    file is discarded. `inspect` tells what is a video, by its first bytes; without it nothing is.
     """
-    reading = _Reading(open_file, limits)
+    reading = _Reading(open_file, limits, inspect)
     try:
         boundary = boundary_of(content_type)
         for header, content in read_parts(stream, boundary, max_header_bytes=limits.max_header_bytes):
@@ -70,46 +98,58 @@ def read_form(stream: IO[bytes], content_type: str, *, open_file: Callable[[], I
 class _Reading:
     """What has been read of a form so far."""
 
-    def __init__(self, open_file: Callable[[], Incoming], limits: FormLimits) -> None:
+    def __init__(self, open_file: Callable[[], Incoming], limits: FormLimits, inspect: Inspector | None) -> None:
         self.fields: dict[str, str] = {}
         self.file: Incoming | None = None
         self.file_name = ""
+        self._has_file_field = False
         self._open_file = open_file
         self._limits = limits
+        self._inspect = inspect
         self._fields_bytes = 0
 
     def take(self, header: PartHeader, content: Iterator[bytes]) -> None:
         name = header.name
-        if len(self.fields) + (self.file is not None) >= self._limits.max_parts:
+        if len(self.fields) + self._has_file_field >= self._limits.max_parts:
             raise Refusal(Code.TOO_LARGE, f"The form has more than {self._limits.max_parts} parts.")
-        if name in self.fields or (name == FILE_FIELD and self.file is not None):
+        if name in self.fields or (name == FILE_FIELD and self._has_file_field):
             raise malformed(f"The field {name} occurs twice.", "Send each field once.", field=name)
-        if header.file_name is None:
+        if name == FILE_FIELD:
+            self._has_file_field = True
+            self._file(header, content)
+        elif header.file_name is None:
             self.fields[name] = self._text(header, content)
-        elif name == FILE_FIELD:
-            self.file_name = header.file_name
-            self.file = self._open_file()
-            self._receive(self.file, content)
         else:
             raise malformed(f"The field {name} is a file.", "Send the file as the field file.", field=name)
+
+    def _file(self, header: PartHeader, content: Iterator[bytes]) -> None:
+        pieces: Iterator[bytes] | None = content
+        if header.file_name is None:
+            pieces = file_text.decode(content, max_bytes=self._limits.largest_file_bytes)
+        if pieces is not None:
+            self.file_name = header.file_name or ""
+            self.file = self._open_file()
+            self._receive(self.file, pieces)
 
     def _receive(self, file: Incoming, content: Iterator[bytes]) -> None:
         limit = self._limits.max_file_bytes
         for piece in content:
+            if file.size + len(piece) > limit and limit < self._limits.largest_file_bytes and self._is_video(file):
+                limit = self._limits.largest_file_bytes
             if file.size + len(piece) > limit:
                 detail = f"The file is larger than {limit:,} bytes."
                 raise Refusal(Code.TOO_LARGE, detail, "Send a smaller file.", field=FILE_FIELD)
             file.write(piece)
 
+    def _is_video(self, file: Incoming) -> bool:
+        """By what has come of it so far, which is enough: it is asked only when that is a whole ordinary file."""
+        if self._inspect is None:
+            return False
+        with file.open() as content:
+            return self._inspect(content, "").mime.startswith("video/")
+
     def _text(self, header: PartHeader, content: Iterator[bytes]) -> str:
         name = header.name
-        if name == FILE_FIELD:
-            raise Refusal(
-                Code.PARAMETER_INVALID,
-                "file is text. So far only a binary file part is accepted, not base64 text and not a URL.",
-                "Send the file itself, as a part with a filename.",
-                field=name,
-            )
         if header.charset not in UTF8_NAMES:
             raise _unreadable(name, f"{name} is not in UTF-8.")
         value = self._bounded(name, content)

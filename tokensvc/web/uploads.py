@@ -1,25 +1,44 @@
-"""ImageKit's upload API: `POST /api/v1/files/upload` and `POST /api/v2/files/upload`."""
+"""ImageKit's upload API: `POST /api/v1/files/upload` and `POST /api/v2/files/upload`.
+
+`POST /v1/files/upload`, at which SDKs of 2020 and before send (JS 1.0, Android 2.0), is the same as v1.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, Final, cast
+from functools import partial
+from http import HTTPStatus
+from typing import Any, BinaryIO, Final, cast
 
 from flask import Blueprint, Response, g, json, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 
+from tokensvc.core import forms
 from tokensvc.core.errors import Refusal
 from tokensvc.core.nonces import Version
-from tokensvc.ports import Incoming
 from tokensvc.service.accept import Accept, Offer
 
 from . import imagekit
 from .identity import client_address
 from .multipart import FormLimits, read_form
+from .parts import malformed
 from .problems import request_id
 
+CREDENTIAL_HEADERS: Final[Mapping[Version, Mapping[str, str]]] = {
+    "v1": {
+        "token": "X-Upload-Token",
+        "expire": "X-Upload-Expire",
+        "signature": "X-Upload-Signature",
+        "publicKey": "X-Upload-Public-Key",
+    },
+    "v2": {"token": "X-Upload-Token"},
+}
+"""Headers in which a credential may come besides its form fields, or instead."""
+
 _DRAIN_BYTES: Final = 64 * 1024
+_MOST_UNREAD_BYTES: Final = 1024 * 1024
+"""Read of a body whose credential was refused before it; that is to spare the rest."""
 
 
 def uploads_blueprint(accept: Accept, limits: FormLimits, base_url: Callable[[str], str]) -> Blueprint:
@@ -28,30 +47,61 @@ def uploads_blueprint(accept: Accept, limits: FormLimits, base_url: Callable[[st
 
     @blueprint.post("/api/<any(v1, v2):version>/files/upload")
     def upload(version: Version) -> Response:
-        with _offer(version, limits, accept.files.receive) as offer:
+        with _offer(version, limits, accept) as offer:
             stored = accept(offer)
-        answer = Response(json.dumps(imagekit.success(stored, base_url(stored.account))), mimetype="application/json")
-        return imagekit.name_request(answer, request_id())
+        if forms.is_queued(stored):
+            return _answer(imagekit.QUEUED, HTTPStatus.ACCEPTED)
+        return _answer(imagekit.success(stored, base_url(stored.account)), HTTPStatus.OK)
 
+    blueprint.add_url_rule("/v1/files/upload", "first_v1", partial(upload, "v1"), methods=["POST"])
     return blueprint
 
 
+def _answer(body: Mapping[str, Any], status: HTTPStatus) -> Response:
+    return imagekit.name_request(Response(json.dumps(body), status, mimetype="application/json"), request_id())
+
+
 @contextmanager
-def _offer(version: Version, limits: FormLimits, receive: Callable[[], Incoming]) -> Iterator[Offer]:
+def _offer(version: Version, limits: FormLimits, accept: Accept) -> Iterator[Offer]:
     """The request's form with its file on disk; what was not kept is gone at the end, whatever happened."""
     stream = cast("BinaryIO", request.stream)
+    early, private_key, client = _header_fields(version), _private_key(), client_address()
+    g.spent_token = early.get("token", "")
+    if early or private_key is not None:
+        try:
+            accept.require_genuine(Offer(version, early, None, private_key, client))
+        except Refusal:
+            _drain(stream, _MOST_UNREAD_BYTES)
+            raise
+    else:
+        limits = limits.unverified()
     try:
         _require_multipart()
-        form = read_form(stream, request.content_type or "", open_file=receive, limits=limits)
+        receive, inspect, kind = accept.files.receive, accept.inspect, request.content_type or ""
+        form = read_form(stream, kind, open_file=receive, limits=limits, inspect=inspect)
     except (Refusal, UnsupportedMediaType):
         _drain(stream, limits.max_body_bytes)
         raise
-    g.spent_token = form.fields.get("token", "")
     try:
-        yield Offer(version, form.fields, form.file, _private_key(), client_address())
+        fields = _merged(form.fields, early)
+        g.spent_token = fields.get("token", "")
+        yield Offer(version, fields, form.file, private_key, client)
     finally:
         if form.file is not None:
             form.file.discard()
+
+
+def _header_fields(version: Version) -> dict[str, str]:
+    """The credential's form fields that came as headers, so that it can be verified before the body is read."""
+    named = {name: request.headers.get(header, "") for name, header in CREDENTIAL_HEADERS[version].items()}
+    return {name: text for name, text in named.items() if text}
+
+
+def _merged(fields: dict[str, str], early: Mapping[str, str]) -> dict[str, str]:
+    for name, text in early.items():
+        if fields.get(name, text) != text:
+            raise malformed(f"{name} differs between form and header.", "Send it in one of the two.", field=name)
+    return {**fields, **early}
 
 
 def _require_multipart() -> None:
