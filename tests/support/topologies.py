@@ -97,8 +97,7 @@ class SentinelTopology:
     def ask_sentinel(self, port: int) -> dict[str, Any]:
         """What the sentinel at that port thinks of the primary."""
         with contextlib.closing(_plain_client(port)) as client:
-            state = cast("dict[str, Any]", client.sentinel_master(PRIMARY_NAME))
-            return state
+            return cast("dict[str, Any]", client.sentinel_master(PRIMARY_NAME))
 
     def _is_ready(self) -> bool:
         states = [self.ask_sentinel(port) for port in self.ports[3:]]
