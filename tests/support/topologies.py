@@ -45,9 +45,15 @@ def on_port(port: int, **settings: str) -> Valkey:
 
 
 def replica_is_up(replica: Valkey) -> bool:
-    """Whether it has all that its primary has had."""
+    """Whether it has the copy with which it began, and follows its primary."""
     told: dict[str, Any] = replica.command("INFO", "replication")
     return told.get("master_link_status") == "up"
+
+
+def has_caught_up(replica: Valkey, primary: Valkey) -> bool:
+    """Whether it has all that its primary has had until now. (WAIT would speak of what its own connection wrote.)"""
+    until = primary.command("INFO", "replication")["master_repl_offset"]
+    return bool(replica.command("INFO", "replication").get("slave_repl_offset", -1) >= until)
 
 
 class _SentinelProcess:

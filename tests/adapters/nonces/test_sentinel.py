@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.load import Load
 from tests.support.nonces import new_nonce, new_request, soon
-from tests.support.topologies import PRIMARY_NAME, SentinelTopology
+from tests.support.topologies import PRIMARY_NAME, SentinelTopology, has_caught_up
 from tests.support.valkey import wait_until
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import connect
@@ -62,7 +62,7 @@ def test_a_failover_by_hand_is_a_split_brain_for_a_while(topology: SentinelTopol
         for nonce in (issued, spent):
             at_old.record(nonce, grant="g", until=soon(), request=new_request())
         assert at_old.redeem(spent, request=new_request()).outcome is Outcome.SPENT
-        assert topology.primary.command("WAIT", "2", "5000") == 2
+        wait_until(lambda: all(has_caught_up(server, topology.primary) for server in topology.servers[1:]))
         with contextlib.closing(connect(f"redis://127.0.0.1:{topology.ports[3]}", connections=1)) as sentinel:
             sentinel.execute_command("SENTINEL", "FAILOVER", PRIMARY_NAME)  # type: ignore[no-untyped-call]
         wait_until(lambda: topology.ask_sentinel(topology.ports[3])["port"] != topology.ports[0], "the failover")
