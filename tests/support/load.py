@@ -6,6 +6,7 @@ import collections
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -13,7 +14,6 @@ from typing import Self
 
 from tests.support.nonces import new_nonce, new_request, soon
 from tokensvc.adapters.nonces import RedisNonces
-from tokensvc.adapters.nonces.keys import bucket_of
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome
@@ -33,6 +33,7 @@ class Load:
 
     store: RedisNonces
     threads: int = 8
+    make: Callable[[], NonceId] = new_nonce
     spent: list[Spent] = field(default_factory=list)
     outages: collections.Counter[str] = field(default_factory=collections.Counter)
     refused: collections.Counter[Outcome] = field(default_factory=collections.Counter)
@@ -49,7 +50,7 @@ class Load:
             self.errors.append(exc)
 
     def _one(self) -> None:
-        nonce = new_nonce()
+        nonce = self.make()
         began = time.monotonic()
         try:
             self.store.record(nonce, grant="g", until=soon(), request=new_request())
@@ -73,9 +74,9 @@ class Load:
         """What was spent after that moment."""
         return [one for one in list(self.spent) if one.at > moment]
 
-    def longest_gap(self, *, buckets: frozenset[int] = frozenset({0}), of: int = 1) -> float:
-        """The longest time in seconds without a yes for a nonce in these buckets."""
-        times = sorted(one.at for one in self.spent if bucket_of(one.nonce, of) in buckets)
+    def longest_gap(self) -> float:
+        """The longest time in seconds without a yes."""
+        times = sorted(one.at for one in self.spent)
         return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
 
     def spent_again(self) -> collections.Counter[Outcome]:

@@ -9,6 +9,7 @@ import contextlib
 import selectors
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -210,10 +211,14 @@ def _quietly(condition: Callable[[], bool]) -> Callable[[], bool]:
 
 
 class Link:
-    """Passes TCP on to a port of the loopback, until it is cut: then what is sent vanishes, and nobody is told."""
+    """Passes TCP on to a port of the loopback, until it is cut: then what is sent vanishes, and nobody is told.
 
-    def __init__(self, upstream: int) -> None:
+    With `tls` it is spoken to in TLS, and passes on what was said.
+    """
+
+    def __init__(self, upstream: int, *, tls: ssl.SSLContext | None = None) -> None:
         self._upstream = upstream
+        self._tls = tls
         self._cut = threading.Event()
         self._closing = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -237,7 +242,12 @@ class Link:
             thread.start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._upstream)) as server, contextlib.suppress(OSError):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.suppress(OSError))
+            stack.enter_context(client)
+            if self._tls is not None:
+                client = stack.enter_context(self._tls.wrap_socket(client, server_side=True))
+            server = stack.enter_context(socket.create_connection(("127.0.0.1", self._upstream)))
             other = {client: server, server: client}
             with selectors.DefaultSelector() as ready:
                 for end in other:

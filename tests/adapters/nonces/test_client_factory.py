@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from redis.connection import BlockingConnectionPool, SSLConnection
 from redis.sentinel import SentinelConnectionPool
 
 from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.tls import Certificate, make_certificate
+from tests.support.topologies import Link, free_ports, on_port
 from tests.support.valkey import APP_RIGHTS, Valkey
 from tokensvc.adapters.redis_client import Cluster, connect, connect_any
 from tokensvc.adapters.redis_client.address import SCHEMES, Address
@@ -204,6 +208,49 @@ def test_tls_verifies_unless_the_url_says_otherwise() -> None:
     assert isinstance(lax, SSLConnection)
     assert (strict.cert_reqs, strict.check_hostname) == (2, True)
     assert (lax.cert_reqs, lax.check_hostname, lax.ca_certs) == (0, False, "/ca.pem")
+
+
+TLS_FILES = "ssl_ca_certs=/ca.pem&ssl_certfile=/us.pem&ssl_keyfile=/us.key"
+
+
+@pytest.mark.parametrize(
+    "url", [f"rediss://h1?{TLS_FILES}", f"rediss+sentinel://h1/main?{TLS_FILES}", f"rediss+cluster://h1?{TLS_FILES}"]
+)
+def test_certificates_are_for_every_server(url: str) -> None:
+    with contextlib.closing(connect_any(url, connections=1)) as client:
+        clients = [client.node(("h1", 6379))] if isinstance(client, Cluster) else [client]
+        if "sentinel" in url:
+            clients += clients[0].connection_pool.sentinel_manager.sentinels  # type: ignore[attr-defined]
+        for one in clients:
+            connection = first_connection(one)
+            assert (connection.ca_certs, connection.certfile, connection.keyfile) == ("/ca.pem", "/us.pem", "/us.key")
+            assert (connection.cert_reqs, connection.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+@pytest.fixture(scope="module")
+def over_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Certificate]]:
+    """The URL of a server that is reached by TLS and wants a certificate of ours, and a good one for both sides."""
+    certificate = make_certificate(tmp_path_factory.mktemp("tls"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificate.certificate_path)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certificate.certificate_path, certificate.key_path)
+    (port,) = free_ports(1)
+    with on_port(port), Link(port, tls=context) as link:
+        yield f"rediss://127.0.0.1:{link.port}", certificate
+
+
+def test_tls_with_certificates_on_both_sides(over_tls: tuple[str, Certificate]) -> None:
+    url, certificate = over_tls
+    ours = f"ssl_certfile={certificate.certificate_path}&ssl_keyfile={certificate.key_path}"
+    theirs = f"ssl_ca_certs={certificate.certificate_path}"
+    with contextlib.closing(connect(f"{url}?{ours}&{theirs}", connections=1)) as client:
+        assert client.ping()
+    for half, reason in ((ours, "CERTIFICATE_VERIFY_FAILED"), (theirs, None)):
+        with (
+            contextlib.closing(connect(f"{url}?{half}", connections=1)) as client,
+            pytest.raises(redis_errors.ConnectionError, match=reason),
+        ):
+            client.ping()
 
 
 @pytest.mark.parametrize("connections", [0, -1])
