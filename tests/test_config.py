@@ -390,9 +390,10 @@ def test_a_number_of_workers_is_read(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("redis+sentinel://u:CANARY@h:26379/main", "not built yet"),
-        ("rediss+sentinel://u:CANARY@h:26379/main", "not built yet"),
-        ("redis+cluster://u:CANARY@h:6379", "not built yet"),
+        (
+            "unix+cluster://u:CANARY@h:6379",
+            "redis+sentinel://, rediss+sentinel://, redis+cluster://, rediss+cluster://",
+        ),
         ("memcached://u:CANARY@h", "must start with redis://"),
         ("CANARY@127.0.0.1:6379", "must start with redis://"),
         ("CANARY", "must start with redis://"),
@@ -408,7 +409,37 @@ def test_a_store_that_we_cannot_talk_to_is_told_without_its_password(
     assert why in told[name]
 
 
-@pytest.mark.parametrize("url", ["redis://u:CANARY/x@h:6379", "redis://u:CANARY@h:port", "unix://relative", "redis://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://u:pw@h:6379/0",
+        "rediss://u:pw@h:6379/0?ssl_ca_certs=/ca.pem&ssl_certfile=/us.pem&ssl_keyfile=/us.key",
+        "unix://u:pw@/run/s.sock?db=0",
+        "redis+sentinel://u:pw@h1:26379,h2,[::1]:26380/main?db=0&sentinel_password=pw",
+        "rediss+sentinel://h1,h2/main?ssl_ca_certs=/ca.pem",
+        "redis+cluster://u:pw@h1:6379,h2",
+        "rediss+cluster://h1/?ssl_ca_certs=/ca.pem",
+    ],
+)
+def test_a_store_is_named_in_every_form(folder: Folder, url: str) -> None:
+    folder.load(MINIMAL)
+    settings = wiring.load_settings({**KEYS, "REDIS_URL": url, "TOKENSVC_CONFIG": str(folder.path / "tokensvc.toml")})
+    assert wiring.store_url(settings) == url
+    wiring.nonce_store(settings)  # it connects to nothing yet
+    wiring.throttle(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://u:CANARY/x@h:6379",
+        "redis://u:CANARY@h:port",
+        "unix://relative",
+        "redis://",
+        "redis+sentinel://u:CANARY@h:26379",
+        "redis+cluster://u:CANARY@h:6379/1",
+    ],
+)
 def test_a_malformed_address_of_a_store_is_told_too(folder: Folder, url: str) -> None:
     folder.load(MINIMAL)
     with pytest.raises(ConfigurationError) as caught:

@@ -28,7 +28,7 @@ from tokensvc.adapters.disk_files import DiskFiles
 from tokensvc.adapters.event_log import EventLog
 from tokensvc.adapters.inspect import inspect
 from tokensvc.adapters.nonces import RedisNonces
-from tokensvc.adapters.redis_client import connect
+from tokensvc.adapters.redis_client import Cluster, connect_any
 from tokensvc.adapters.throttle import RedisThrottle
 from tokensvc.core.addresses import Peers
 from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
@@ -46,7 +46,10 @@ _T = TypeVar("_T")
 
 THROTTLE_CONNECTIONS: Final = 4
 STORE_CONNECTIONS: Final = 32
-"""Connections to the nonce store, at most, for each worker."""
+"""Connections to each server of the nonce store, at most, for each worker."""
+
+CLUSTER_BUCKETS: Final = 64
+"""As many parts that the nonces of a cluster are in, so at most as many nodes that share the work."""
 
 
 def clock() -> int:
@@ -71,7 +74,7 @@ def load_settings(variables: Mapping[str, str] | None = None, *, demo: bool = Fa
     settings = config.load(variables, demo=demo)
     if settings.redis_url is not None:
         try:
-            connect(settings.redis_url.get_secret_value(), connections=1).close()  # it connects to nothing yet
+            connect_any(settings.redis_url.get_secret_value(), connections=1).close()  # it connects to nothing yet
         except ValueError as exc:
             name = "REDIS_URL" if variables.get("REDIS_URL") else "REDIS_URL_FILE"
             raise config.ConfigurationError([config.Fault(name, str(exc))]) from None
@@ -100,13 +103,19 @@ def store_url(settings: config.Settings) -> str:
 
 def nonce_store(settings: config.Settings) -> NonceStore:
     """The nonce store. One that is down now is an outage, later."""
-    client = connect(store_url(settings), connections=STORE_CONNECTIONS)
-    return RedisNonces(client, chance=chance, on_fence="wait" if settings.redis_url is None else "rotate")
+    client = connect_any(store_url(settings), connections=STORE_CONNECTIONS)
+    return RedisNonces(
+        client,
+        chance=chance,
+        connections=STORE_CONNECTIONS,
+        buckets=CLUSTER_BUCKETS if isinstance(client, Cluster) else 1,
+        on_fence="wait" if settings.redis_url is None else "rotate",
+    )
 
 
 def throttle(settings: config.Settings) -> RedisThrottle:
     """The courtesy that slows strangers down, for both use cases; on connections of its own, which may all be busy."""
-    client = connect(store_url(settings), connections=THROTTLE_CONNECTIONS)
+    client = connect_any(store_url(settings), connections=THROTTLE_CONNECTIONS)
     failures, anonymous = (
         config.parse_rate(text) for text in (settings.throttle.failures, settings.throttle.anonymous)
     )

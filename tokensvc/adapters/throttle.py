@@ -2,7 +2,8 @@
 
 A courtesy and no guard: when Redis does not answer, everybody is let through, and the audit is told once. It costs
 those who do not fail nothing: Redis is asked only about an address that this worker has seen fail. So the limit for
-failures is passed by one request for each other worker.
+failures is passed by one request for each other worker. With a cluster each worker counts by itself: `limits` would
+make a client of its own, with retries.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final, Literal, TypeVar
 
 import redis
 from limits import RateLimitItemPerSecond
-from limits.storage import RedisStorage
+from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from tokensvc.core.errors import Allowance, Code, Refusal
@@ -25,6 +26,7 @@ from tokensvc.core.quotas import rate_text
 from tokensvc.ports import Audit, Clock
 
 from .nonces.breaker import Breaker
+from .redis_client import Client, Cluster
 
 KEY_PREFIX: Final = "ikt"
 """Begins with the `ik` that the service's user may touch, and cannot be the key of a nonce, which goes on with `{`."""
@@ -46,7 +48,7 @@ class RedisThrottle:
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: Client,
         *,
         clock: Clock,
         audit: Audit,
@@ -55,9 +57,7 @@ class RedisThrottle:
         monotonic: Callable[[], float] | None = None,
     ) -> None:
         """Prepare; nothing is sent. `monotonic` (in seconds) is that of `time` unless given."""
-        # The address is not used where there is a pool; its scheme says which library the pool is of.
-        storage = RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=KEY_PREFIX)
-        self._limiter = MovingWindowRateLimiter(storage)
+        self._limiter = MovingWindowRateLimiter(_storage(client))
         self._rates = {"failures": failures, "anonymous": anonymous}
         self._clock = clock
         self._audit = audit
@@ -125,6 +125,13 @@ class RedisThrottle:
         self._breaker.answered()
         self._silent = False
         return answer
+
+
+def _storage(client: Client) -> MemoryStorage | RedisStorage:
+    if isinstance(client, Cluster):
+        return MemoryStorage()
+    # The address is not used where there is a pool; its scheme says which library the pool is of.
+    return RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=KEY_PREFIX)
 
 
 _REQUESTS: Final[dict[_Kind, str]] = {

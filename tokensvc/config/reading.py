@@ -37,8 +37,9 @@ VARIABLES: Final = (
     Variable("IMAGEKIT_URL_ENDPOINT", "the account's URL endpoint at ImageKit", may_be_file=True),
     Variable(
         "REDIS_URL",
-        "nonce store: `redis://`, `rediss://` or `unix://`, with user and password if needed. Not set: a Valkey of our "
-        "own in the data directory",
+        "nonce store: `redis://`, `rediss://` or `unix://`, with user and password if needed; "
+        "`redis+sentinel://h1,h2,h3/name` or `redis+cluster://h1,h2`, and the same with `rediss`. "
+        "Not set: a Valkey of our own in the data directory",
         may_be_file=True,
     ),
     Variable("PORT", "port of `tokensvc serve` when it is not told `--bind`", "8000"),

@@ -20,7 +20,10 @@ from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import LONGEST_WINDOW_SECONDS, MOST_COUNTED
 from tokensvc.core.rules import compile_rule
 
-STORE_SCHEMES: Final = ("redis", "rediss", "unix")
+STORE_SCHEMES: Final = (
+    *("redis", "rediss", "unix"),
+    *("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"),
+)
 
 SIZE_PATTERN: Final = r"([1-9][0-9]{0,15}) ?(B|kB|KB|MB|GB)"
 
@@ -32,7 +35,6 @@ _PERIODS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _HOST: Final = re.compile(r"\.?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:.]+\]")
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _MAX_PORT: Final = 65_535
-_STORES_NOT_BUILT: Final = ("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 
 
 def fault(kind: str, sentence: str) -> PydanticCustomError:
@@ -133,10 +135,8 @@ def parse_rate(text: str) -> Rate:
 def _redis_url(value: object) -> object:
     """The address is never quoted: it has a password in it, and if it is malformed, anywhere in it."""
     scheme = value.partition("://")[0] if isinstance(value, str) and "://" in value else ""
-    if scheme in _STORES_NOT_BUILT:
-        raise fault("redis_url", f"{scheme}:// is not built yet; use redis://, rediss:// or unix://")
     if scheme not in STORE_SCHEMES:
-        raise fault("redis_url", "must start with redis://, rediss:// or unix://")
+        raise fault("redis_url", f"must start with {', '.join(f'{known}://' for known in STORE_SCHEMES)}")
     return value
 
 

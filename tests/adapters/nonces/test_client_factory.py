@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
 from redis import exceptions as redis_errors
 from redis.connection import BlockingConnectionPool, SSLConnection
+from redis.sentinel import SentinelConnectionPool
 
 from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.tls import Certificate, make_certificate
+from tests.support.topologies import Link, free_ports, on_port
 from tests.support.valkey import APP_RIGHTS, Valkey
-from tokensvc.adapters.redis_client import connect
+from tokensvc.adapters.redis_client import Cluster, connect, connect_any
+from tokensvc.adapters.redis_client.address import SCHEMES, Address
+from tokensvc.adapters.redis_client.pools import LooksOnceMore
+from tokensvc.config.spellings import STORE_SCHEMES
 
+SENTINEL_URLS = [
+    f"{scheme}+sentinel://app:pw@h1,[::1]:26380/main?db=3&sentinel_user=s&sentinel_password=spw"
+    for scheme in ("redis", "rediss")
+]
 URLS = ["redis://app:pw@localhost:6380/3", "rediss://app:pw@localhost:6380/3", "unix://app:pw@/dir/s.sock?db=3"]
 
 
@@ -23,24 +35,62 @@ def first_connection(client: redis.Redis) -> Any:
     return client.connection_pool.make_connection()
 
 
-@pytest.mark.parametrize("url", URLS)
+def assert_impatient(client: redis.Redis, *, connections: int, database: int, login: tuple[str, str]) -> None:
+    pool = client.connection_pool
+    assert isinstance(pool, BlockingConnectionPool)
+    assert (pool.max_connections, pool.timeout) == (connections, 0.2)
+    retry = client.get_retry()
+    assert retry is not None
+    assert retry.get_retries() == 0
+    connection = first_connection(client)
+    assert issubclass(pool.connection_class, LooksOnceMore)
+    assert connection.retry.get_retries() == 0
+    assert connection.retry_on_error == []
+    assert connection.retry_on_timeout is False
+    assert (connection.socket_timeout, connection.socket_connect_timeout) == (0.25, 0.25)
+    assert connection.health_check_interval == 15
+    assert (connection.protocol, connection.client_name, connection.db) == (3, "tokensvc", database)
+    assert not pool.maint_notifications_enabled()  # type: ignore[no-untyped-call]
+    assert connection.credential_provider.get_credentials() == login
+
+
+@pytest.mark.parametrize("url", [*URLS, *SENTINEL_URLS])
 def test_nothing_is_retried_and_every_wait_is_short(url: str) -> None:
     with contextlib.closing(connect(url, connections=7)) as client:
+        assert_impatient(client, connections=7, database=3, login=("app", "pw"))
+
+
+@pytest.mark.parametrize("url", SENTINEL_URLS)
+def test_sentinels_are_asked_without_retries_too_and_as_somebody_else(url: str) -> None:
+    with contextlib.closing(connect(url, connections=7)) as client:
         pool = client.connection_pool
-        assert isinstance(pool, BlockingConnectionPool)
-        assert (pool.max_connections, pool.timeout) == (7, 0.2)
-        retry = client.get_retry()
-        assert retry is not None
-        assert retry.get_retries() == 0
-        connection = first_connection(client)
-        assert connection.retry.get_retries() == 0
-        assert connection.retry_on_error == []
-        assert connection.retry_on_timeout is False
-        assert (connection.socket_timeout, connection.socket_connect_timeout) == (0.25, 0.25)
-        assert connection.health_check_interval == 15
-        assert (connection.protocol, connection.client_name, connection.db) == (3, "tokensvc", 3)
-        assert not pool.maint_notifications_enabled()  # type: ignore[no-untyped-call]
-        assert connection.credential_provider.get_credentials() == ("app", "pw")
+        assert isinstance(pool, SentinelConnectionPool)
+        assert pool.service_name == "main"
+        asked = [sentinel.connection_pool.connection_kwargs for sentinel in pool.sentinel_manager.sentinels]
+        assert [(options["host"], options["port"]) for options in asked] == [("h1", 26379), ("::1", 26380)]
+        for sentinel in pool.sentinel_manager.sentinels:
+            assert_impatient(sentinel, connections=4, database=0, login=("s", "spw"))
+            assert isinstance(first_connection(sentinel), SSLConnection) == url.startswith("rediss")
+        assert isinstance(first_connection(client), SSLConnection) == url.startswith("rediss")
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_each_node_of_a_cluster_is_asked_without_retries(scheme: str) -> None:
+    with contextlib.closing(connect_any(f"{scheme}+cluster://app:pw@h1,h2:7000", connections=7)) as client:
+        assert isinstance(client, Cluster)
+        assert client.connections == 7
+        node = client.node(("h2", 7000))
+        assert_impatient(node, connections=7, database=0, login=("app", "pw"))
+        assert isinstance(first_connection(node), SSLConnection) == (scheme == "rediss")
+
+
+def test_what_needs_one_server_is_given_no_cluster() -> None:
+    with pytest.raises(ValueError, match="more than one"):
+        connect("redis+cluster://h1", connections=1)
+
+
+def test_the_configuration_names_the_same_schemes() -> None:
+    assert set(STORE_SCHEMES) == SCHEMES.keys()
 
 
 @pytest.mark.parametrize("command", [b"PING", b"SET"])
@@ -83,9 +133,11 @@ def test_a_password_alone_is_that_of_the_default_user() -> None:
         assert client.ping()
 
 
-@pytest.mark.parametrize("url", URLS)
+@pytest.mark.parametrize("url", [*URLS, *SENTINEL_URLS])
 def test_a_password_is_not_shown(url: str) -> None:
-    with contextlib.closing(connect(url.replace(":pw@", ":canary@"), connections=1)) as client:
+    url = url.replace(":pw@", ":canary@").replace("=spw", "=canary")
+    assert "canary" not in repr(Address.parse(url))
+    with contextlib.closing(connect(url, connections=1)) as client:
         pool = client.connection_pool
         assert "canary" not in f"{client!r} {client} {pool!r} {pool.connection_kwargs!r} {first_connection(client)!r}"
 
@@ -96,7 +148,7 @@ def test_a_password_is_not_shown(url: str) -> None:
         ("", "must start with redis://, rediss:// or unix://"),
         ("localhost:6379", "must start with redis://"),
         ("http://u:canary@localhost", "must start with redis://"),
-        ("redis+sentinel://u:canary@localhost", "must start with redis://"),
+        ("memcached+sentinel://u:canary@localhost", "must start with redis://"),
         ("redis://u:canary@", "no host"),
         ("redis:///0", "no host"),
         ("redis://u:can/ary@localhost", "%XX"),
@@ -115,6 +167,19 @@ def test_a_password_is_not_shown(url: str) -> None:
         ("redis://u:canary@localhost#1", "%23"),
         ("redis://u@localhost", "no password"),
         ("unix://u:canary@", "absolute path"),
+        ("redis+sentinel://u:canary@h1,h2", "primary's name"),
+        ("redis+sentinel://u:canary@h1,h2/", "primary's name"),
+        ("redis+sentinel://u:canary@h1,h2/main/1", "primary's name"),
+        ("redis+sentinel://u:canary@h1,/main", "no host"),
+        ("redis+sentinel://u:canary@h1,h2:0/main", "a port that is none"),
+        ("redis+sentinel://u:canary@::1/main", "no host"),
+        ("redis+sentinel://h1/main?sentinel_user=canary", "no password"),
+        ("redis+sentinel://h1/main?sentinel_password=", "may have db, once"),
+        ("redis+cluster://h1?sentinel_password=canary", "may have db, once"),
+        ("redis://h1?sentinel_password=canary", "may have db, once"),
+        ("redis://u:canary@h1,h2", "no host"),
+        ("redis+cluster://u:canary@h1,h2/1", "no databases"),
+        ("redis+cluster://u:canary@h1?db=1", "no databases"),
         ("unix://dir/s.sock", "absolute path"),
         ("unix://u:can/ary@/dir/s.sock", "absolute path"),
     ],
@@ -143,6 +208,49 @@ def test_tls_verifies_unless_the_url_says_otherwise() -> None:
     assert isinstance(lax, SSLConnection)
     assert (strict.cert_reqs, strict.check_hostname) == (2, True)
     assert (lax.cert_reqs, lax.check_hostname, lax.ca_certs) == (0, False, "/ca.pem")
+
+
+TLS_FILES = "ssl_ca_certs=/ca.pem&ssl_certfile=/us.pem&ssl_keyfile=/us.key"
+
+
+@pytest.mark.parametrize(
+    "url", [f"rediss://h1?{TLS_FILES}", f"rediss+sentinel://h1/main?{TLS_FILES}", f"rediss+cluster://h1?{TLS_FILES}"]
+)
+def test_certificates_are_for_every_server(url: str) -> None:
+    with contextlib.closing(connect_any(url, connections=1)) as client:
+        clients = [client.node(("h1", 6379))] if isinstance(client, Cluster) else [client]
+        if "sentinel" in url:
+            clients += clients[0].connection_pool.sentinel_manager.sentinels  # type: ignore[attr-defined]
+        for one in clients:
+            connection = first_connection(one)
+            assert (connection.ca_certs, connection.certfile, connection.keyfile) == ("/ca.pem", "/us.pem", "/us.key")
+            assert (connection.cert_reqs, connection.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+@pytest.fixture(scope="module")
+def over_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Certificate]]:
+    """The URL of a server that is reached by TLS and wants a certificate of ours, and a good one for both sides."""
+    certificate = make_certificate(tmp_path_factory.mktemp("tls"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificate.certificate_path)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certificate.certificate_path, certificate.key_path)
+    (port,) = free_ports(1)
+    with on_port(port), Link(port, tls=context) as link:
+        yield f"rediss://127.0.0.1:{link.port}", certificate
+
+
+def test_tls_with_certificates_on_both_sides(over_tls: tuple[str, Certificate]) -> None:
+    url, certificate = over_tls
+    ours = f"ssl_certfile={certificate.certificate_path}&ssl_keyfile={certificate.key_path}"
+    theirs = f"ssl_ca_certs={certificate.certificate_path}"
+    with contextlib.closing(connect(f"{url}?{ours}&{theirs}", connections=1)) as client:
+        assert client.ping()
+    for half, reason in ((ours, "CERTIFICATE_VERIFY_FAILED"), (theirs, None)):
+        with (
+            contextlib.closing(connect(f"{url}?{half}", connections=1)) as client,
+            pytest.raises(redis_errors.ConnectionError, match=reason),
+        ):
+            client.ping()
 
 
 @pytest.mark.parametrize("connections", [0, -1])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from redis import exceptions as redis_errors
+from redis.sentinel import MasterNotFoundError
 
 from tokensvc.core.errors import Outage
 from tokensvc.ports import Chance
@@ -53,8 +54,11 @@ _VERDICTS: Final[tuple[tuple[type[Exception], _Verdict], ...]] = (
     (redis_errors.BusyLoadingError, _Verdict(True, "The nonce store is still loading its file.")),
     (redis_errors.ReadOnlyError, _Verdict(True, "The nonce store that answers is a replica.")),
     (redis_errors.MasterDownError, _Verdict(True, "The nonce store has lost its primary.")),
-    (redis_errors.ClusterDownError, _Verdict(True, "The nonce store's cluster is down.")),
+    (redis_errors.ClusterDownError, _Verdict(True, "The nonce store's cluster is down, or this part of it.")),
+    (redis_errors.TryAgainError, _Verdict(True, "The nonce store's cluster is moving records.")),
+    (redis_errors.AskError, _Verdict(True, "The nonce store's cluster does not agree who has what.")),
     (redis_errors.TimeoutError, _Verdict(True, "The nonce store did not answer in time.")),
+    (MasterNotFoundError, _Verdict(True, "The sentinels of the nonce store know no primary, or do not answer.")),
     (redis_errors.ConnectionError, _Verdict(True, "The nonce store cannot be reached.")),
 )
 _ANY_OTHER: Final = _Verdict(False, "The nonce store answered with an error.")

@@ -12,8 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import redis
-
+from tokensvc.adapters.redis_client import Client
 from tokensvc.core.errors import Outage
 from tokensvc.ports import Chance
 
@@ -39,17 +38,17 @@ def choose_epoch(chance: Chance) -> str:
     return base64.urlsafe_b64encode(chance(6)).decode()
 
 
-def initialise(client: redis.Redis, bucket: int, new_epoch: str) -> Binding:
+def initialise(client: Client, bucket: int, new_epoch: str) -> Binding:
     """Write the first epoch record. One that is there stays as it is, bound to this server or not."""
     return _heal("initialise", client, bucket, new_epoch)
 
 
-def rotate(client: redis.Redis, bucket: int, new_epoch: str) -> Binding:
+def rotate(client: Client, bucket: int, new_epoch: str) -> Binding:
     """Start a new epoch, unless the record is bound to this server: all that is outstanding becomes stale."""
     return _heal("rotate", client, bucket, new_epoch)
 
 
-def rebind(client: redis.Redis, bucket: int, new_epoch: str) -> Binding:
+def rebind(client: Client, bucket: int, new_epoch: str) -> Binding:
     """Carry the epoch over to this server; `new_epoch` is only for when there is none.
 
     Only for who knows that no write was lost: its own store, restarted by itself, with `appendfsync always`
@@ -58,7 +57,7 @@ def rebind(client: redis.Redis, bucket: int, new_epoch: str) -> Binding:
     return _heal("rebind", client, bucket, new_epoch)
 
 
-def _heal(how: Literal["initialise", "rotate", "rebind"], client: redis.Redis, bucket: int, new_epoch: str) -> Binding:
+def _heal(how: Literal["initialise", "rotate", "rebind"], client: Client, bucket: int, new_epoch: str) -> Binding:
     if not _EPOCH.fullmatch(new_epoch):
         raise ValueError("An epoch is 8 URL-safe characters.")
     word, *epoch = scripts.HEAL.run(client, [epoch_key(bucket)], [how, new_epoch])

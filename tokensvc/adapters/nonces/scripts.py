@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
-import redis
+from redis import exceptions as redis_errors
+
+from tokensvc.adapters.redis_client import Client
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +24,13 @@ class Script:
     text: str
     sha: str
 
-    def run(self, client: redis.Redis, keys: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    def run(self, client: Client, keys: Sequence[str], arguments: Sequence[str]) -> list[str]:
         """Run it and return its answer as texts. The script itself is sent only to a server that lacks it."""
         call = (len(keys), *keys, *arguments)
         try:
-            answer = client.execute_command("EVALSHA", self.sha, *call)  # type: ignore[no-untyped-call]
-        except redis.exceptions.NoScriptError:
-            answer = client.execute_command("EVAL", self.text, *call)  # type: ignore[no-untyped-call]
+            answer = client.execute_command("EVALSHA", self.sha, *call)
+        except redis_errors.NoScriptError:
+            answer = client.execute_command("EVAL", self.text, *call)
         return [part.decode() if isinstance(part, bytes) else str(part) for part in answer]
 
 

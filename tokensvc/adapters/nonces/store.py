@@ -8,13 +8,11 @@ failed.
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
-import redis
-
+from tokensvc.adapters.redis_client import Client
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import LimitName, Quota, Remaining
@@ -22,8 +20,8 @@ from tokensvc.ports import Chance, Entry, Outcome, Recording, RecordOutcome, Red
 
 from . import fence, scripts
 from .attempts import Attempts, Fenced, Unanswered
-from .breaker import Breaker
 from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key
+from .lanes import Lane, Lanes
 
 _REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 TURN_SECONDS: Final = 10.0
@@ -34,7 +32,7 @@ _END_OF_TIME: Final = 10**10
 
 
 class RedisNonces:
-    """`ports.NonceStore` over a client of `redis_client.connect`. Raises ValueError for what is no id or no time.
+    """`ports.NonceStore` over a client of `redis_client`. Raises ValueError for what is no id or no time.
 
     `on_fence` says what to do when the server is not the one that the epoch record was written for. "rotate"
     starts a new epoch at once: what is outstanding becomes stale. "wait" leaves it to whoever restarted the server
@@ -46,20 +44,23 @@ class RedisNonces:
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: Client,
         *,
         chance: Chance,
+        connections: int | None = None,
         buckets: int = 1,
         on_fence: Literal["rotate", "wait"] = "rotate",
         sleep: Callable[[float], None] | None = None,
         monotonic: Callable[[], float] | None = None,
     ) -> None:
-        """Prepare; nothing is sent. `sleep` and `monotonic` (both in seconds) are those of `time` unless given."""
+        """Prepare; nothing is sent. `sleep` and `monotonic` (both in seconds) are those of `time` unless given.
+
+        `connections` is how many are asked of one server at once: all that the client has, unless given.
+        """
         if not 1 <= buckets <= MAX_BUCKETS:
             raise ValueError(f"There are from 1 to {MAX_BUCKETS} buckets.")
         self._client = client
-        self._breaker = Breaker(monotonic or time.monotonic)
-        self._turns = threading.BoundedSemaphore(client.connection_pool.max_connections)
+        self._lanes = Lanes(client, connections, monotonic or time.monotonic)
         self._chance = chance
         self._buckets = buckets
         self._rotates = on_fence == "rotate"
@@ -165,26 +166,27 @@ class RedisNonces:
         return self._ask_bucket(script, bucket, [nonce_key(nonce, bucket), epoch_key(bucket)], list(arguments))
 
     def _ask_bucket(self, script: scripts.Script, bucket: int, keys: list[str], arguments: list[str]) -> list[str]:
+        lane = self._lanes.to_owner_of(keys[0])
         # No more at once than there are connections: who waits here for a turn has no time-out running yet.
-        if not (self._turns.acquire(timeout=TURN_SECONDS) or self._turns.acquire(blocking=False)):
+        if not (lane.turns.acquire(timeout=TURN_SECONDS) or lane.turns.acquire(blocking=False)):
             raise self._attempts.outage(_CROWDED)
         try:
-            if not self._breaker.lets_through():
+            if not lane.breaker.lets_through():
                 raise self._attempts.outage(_SILENT)
-            return self._ask_in_turn(self._question(script, bucket, keys, arguments))
+            return self._ask_in_turn(lane, self._question(script, bucket, keys, arguments))
         finally:
-            self._turns.release()
+            lane.turns.release()
 
-    def _ask_in_turn(self, ask: Callable[[], list[str]]) -> list[str]:
+    def _ask_in_turn(self, lane: Lane, ask: Callable[[], list[str]]) -> list[str]:
         try:
             answer = self._attempts.make(ask)
         except Unanswered:
-            self._breaker.failed()
+            lane.breaker.failed()
             raise
         except Outage:  # it answered, if only that it is full: others may well be served
-            self._breaker.answered()
+            lane.breaker.answered()
             raise
-        self._breaker.answered()
+        lane.breaker.answered()
         return answer
 
     def _question(

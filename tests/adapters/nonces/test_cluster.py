@@ -1,0 +1,191 @@
+"""A primary of a cluster dies under load: its part is healed by its replica, and the other parts notice nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from redis import exceptions as redis_errors
+from redis.crc import key_slot
+
+from tests.support.load import Load
+from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.topologies import ALL_SLOTS, SHARDS, ClusterTopology
+from tests.support.valkey import wait_until
+from tokensvc.adapters.nonces import RedisNonces, scripts
+from tokensvc.adapters.nonces.keys import bucket_of, epoch_key, nonce_key
+from tokensvc.adapters.redis_client import Cluster, connect_any
+from tokensvc.core.errors import Outage
+from tokensvc.core.nonces import NonceId
+from tokensvc.ports import Outcome
+from tokensvc.wiring import CLUSTER_BUCKETS
+
+LONGEST_OUTAGE_SECONDS = 10.0
+"""Far above what it takes; it is there for hangs."""
+
+LONGEST_CALL_SECONDS = 3.0
+"""A second and a half is the promise; machines of tests are slow."""
+
+
+@pytest.fixture
+def topology() -> Iterator[ClusterTopology]:
+    with ClusterTopology() as topology:
+        yield topology
+
+
+@pytest.fixture
+def client(topology: ClusterTopology) -> Iterator[Cluster]:
+    client = connect_any(topology.url, connections=8)
+    assert isinstance(client, Cluster)
+    with contextlib.closing(client):
+        yield client
+
+
+@pytest.fixture
+def store(client: Cluster) -> RedisNonces:
+    return RedisNonces(client, chance=os.urandom, connections=8, buckets=CLUSTER_BUCKETS)
+
+
+def buckets_of_shard(shard: int) -> frozenset[int]:
+    """The buckets whose keys the shard has."""
+    bounds = [ALL_SLOTS * one // SHARDS for one in range(SHARDS + 1)]
+    return frozenset(
+        bucket
+        for bucket in range(CLUSTER_BUCKETS)
+        if bounds[shard] <= key_slot(epoch_key(bucket).encode()) < bounds[shard + 1]
+    )
+
+
+def nonce_in(buckets: frozenset[int]) -> NonceId:
+    """A new nonce in one of the buckets."""
+    while bucket_of(nonce := new_nonce(), CLUSTER_BUCKETS) not in buckets:
+        pass
+    return nonce
+
+
+def test_every_shard_has_a_fair_share_of_the_buckets() -> None:
+    assert all(15 <= len(buckets_of_shard(shard)) <= 30 for shard in range(SHARDS))
+
+
+@contextlib.contextmanager
+def under_load(store: RedisNonces) -> Iterator[tuple[Load, Load]]:
+    """Load for the first shard, and for the others; in the end everything that was spent is asked for once more."""
+    hit = buckets_of_shard(0)
+    others = frozenset(range(CLUSTER_BUCKETS)) - hit
+    with (
+        Load(store, threads=4, make=lambda: nonce_in(hit)) as struck,
+        Load(store, threads=4, make=lambda: nonce_in(others)) as spared,
+    ):
+        yield struck, spared
+    for load in (struck, spared):
+        again = load.spent_again()
+        assert again[Outcome.SPENT] == again[Outcome.FINISHED] == 0
+        assert again.total() == len(load.spent)
+        assert again[Outcome.REPLAYED] > 0
+        assert load.longest_call < LONGEST_CALL_SECONDS
+    assert again[Outcome.STALE] == 0, "the others lost nothing"
+    assert not spared.outages
+    assert not spared.refused
+    assert struck.outages
+    assert spared.longest_gap() < struck.longest_gap() < LONGEST_OUTAGE_SECONDS
+    sys.stdout.write(f"Cluster: outage {struck.longest_gap():.2f} s, {struck.figures()}")
+    sys.stdout.write(f"Cluster: the others {spared.longest_gap():.2f} s, {spared.figures()}")
+
+
+def test_a_primary_that_is_killed_under_load(topology: ClusterTopology, store: RedisNonces) -> None:
+    """0 double redemptions; the same client carries on; and all the while the other shards are served."""
+    with under_load(store) as (struck, spared):
+        wait_until(lambda: min(len(struck.spent), len(spared.spent)) >= 1000, "some load")
+        topology.servers[0].kill()
+        killed_at = time.monotonic()
+        wait_until(lambda: len(struck.since(killed_at + 0.5)) >= 1000, "the shard to heal")
+    store.ready()
+
+
+def test_a_primary_that_hangs_under_load(topology: ClusterTopology, store: RedisNonces) -> None:
+    """Each who asks it waits for a time-out; who asks another does not wait for those."""
+    with under_load(store) as (struck, spared):
+        wait_until(lambda: min(len(struck.spent), len(spared.spent)) >= 200, "some load")
+        topology.servers[0].pause()
+        hung_at = time.monotonic()
+        wait_until(lambda: len(struck.since(hung_at + 0.5)) >= 200, "the shard to heal")
+        topology.servers[0].resume()  # it believes for a moment that it is the primary
+        resumed_at = time.monotonic()
+        wait_until(lambda: len(struck.since(resumed_at)) >= 500, "some more load")
+
+
+def test_while_a_shard_is_down_each_of_the_others_serves_every_request(
+    topology: ClusterTopology, store: RedisNonces
+) -> None:
+    """Neither a breaker nor a queue is shared. The shard has no replica here, so it stays down."""
+    topology.servers[SHARDS].kill()
+    topology.servers[0].kill()
+    hit = buckets_of_shard(0)
+    for _ in range(10):
+        with pytest.raises(Outage):
+            store.redeem(nonce_in(hit), request=new_request(), cross_off_until=soon())
+        for shard in (1, 2):
+            nonce = nonce_in(buckets_of_shard(shard))
+            assert store.record(nonce, grant="g", until=soon(), request=new_request()).recorded
+            assert store.redeem(nonce, request=new_request()).outcome is Outcome.SPENT
+    with pytest.raises(Outage):
+        store.ready()
+
+
+def test_a_slot_that_is_moved_is_found_and_what_was_outstanding_is_refused(
+    topology: ClusterTopology, client: Cluster, store: RedisNonces
+) -> None:
+    """While it is on its way (ASK), and afterwards (MOVED); and the node it was moved to is another server."""
+    hit = buckets_of_shard(0)
+    issued = nonce_in(hit)
+    bucket = bucket_of(issued, CLUSTER_BUCKETS)
+    store.record(issued, grant="g", until=soon(), request=new_request())
+    source, target = topology.servers[:2]
+    names = [server.command("CLUSTER", "MYID").decode() for server in (source, target)]
+    slot = str(key_slot(epoch_key(bucket).encode()))
+    target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", names[0])
+    source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", names[1])
+
+    for key in (epoch_key(bucket), nonce_key(issued, bucket)):
+        source.command("MIGRATE", "127.0.0.1", str(topology.ports[1]), key, "0", "5000")
+    assert store.redeem(issued, request=new_request()).outcome is Outcome.STALE  # by ASK
+    assert client.owner(epoch_key(bucket)).endswith(f":{topology.ports[0]}")
+
+    for server in (target, source):
+        server.command("CLUSTER", "SETSLOT", slot, "NODE", names[1])
+    assert store.redeem(issued, request=new_request()).outcome is Outcome.STALE  # by MOVED
+    assert client.owner(epoch_key(bucket)).endswith(f":{topology.ports[1]}")
+
+
+def test_a_node_that_lacks_a_script_is_sent_it(topology: ClusterTopology, store: RedisNonces) -> None:
+    store.ready()
+    for server in topology.servers[:SHARDS]:
+        server.command("SCRIPT", "FLUSH")
+    for shard in range(SHARDS):
+        nonce = nonce_in(buckets_of_shard(shard))
+        assert store.record(nonce, grant="g", until=soon(), request=new_request()).recorded
+    assert [server.command("SCRIPT", "EXISTS", scripts.RECORD.sha) for server in topology.servers[:SHARDS]] == [
+        [True]
+    ] * SHARDS
+
+
+def test_a_cluster_of_which_no_node_answers_is_an_outage() -> None:
+    with contextlib.closing(connect_any("redis+cluster://127.0.0.1:1", connections=1)) as client:
+        store = RedisNonces(client, chance=os.urandom, buckets=CLUSTER_BUCKETS)
+        with pytest.raises(Outage, match="cannot be reached"):
+            store.redeem(new_nonce(), request=new_request(), cross_off_until=soon())
+
+
+def test_nodes_that_send_a_command_in_a_circle_are_an_outage(topology: ClusterTopology, client: Cluster) -> None:
+    """Here the node that a slot is moved to has not been told, and sends everybody back."""
+    nonce = nonce_in(buckets_of_shard(0))
+    bucket = bucket_of(nonce, CLUSTER_BUCKETS)
+    slot = key_slot(epoch_key(bucket).encode())
+    name = topology.servers[1].command("CLUSTER", "MYID").decode()
+    topology.servers[0].command("CLUSTER", "SETSLOT", str(slot), "NODE", name)
+    with pytest.raises(redis_errors.MovedError):
+        scripts.READY.run(client, [epoch_key(bucket)], [])

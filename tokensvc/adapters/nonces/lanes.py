@@ -1,0 +1,47 @@
+"""One queue and one breaker for each server, so that a shard that is down holds up nobody whose nonces are elsewhere.
+
+A server alone, or behind sentinels, is one lane: who follows the primary comes out of the same queue.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tokensvc.adapters.redis_client import Client, Cluster
+
+from .breaker import Breaker
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """As many turns as there are connections, and whether to ask at all."""
+
+    turns: threading.BoundedSemaphore
+    breaker: Breaker
+
+
+class Lanes:
+    """The lanes of a client. `monotonic` is in seconds. Safe between threads."""
+
+    def __init__(self, client: Client, connections: int | None, monotonic: Callable[[], float]) -> None:
+        """`connections` to one server; unless given, what the client has."""
+        self._cluster = client if isinstance(client, Cluster) else None
+        if connections is None:
+            own = client.connections if isinstance(client, Cluster) else client.connection_pool.max_connections
+            connections = int(own)
+        self._connections = connections
+        self._monotonic = monotonic
+        self._lanes: dict[str, Lane] = {}
+        self._lock = threading.Lock()
+
+    def to_owner_of(self, key: str) -> Lane:
+        """The lane to the server that has the key, as far as is known now."""
+        owner = "" if self._cluster is None else self._cluster.owner(key)
+        lane = self._lanes.get(owner)
+        if lane is not None:
+            return lane
+        with self._lock:
+            new = Lane(threading.BoundedSemaphore(self._connections), Breaker(self._monotonic))
+            return self._lanes.setdefault(owner, new)
