@@ -394,10 +394,7 @@ def test_the_same_as_json_with_warnings(run: Run) -> None:
         "signs": True,
         "accept_until": None,
     }
-    assert [warning["place"] for warning in body["warnings"]] == [
-        "profiles.default.versions",
-        "profiles.only-v2.allow.useUniqueFileName",
-    ]
+    assert [warning["place"] for warning in body["warnings"]] == ["profiles.default.versions"]
 
 
 def test_every_fault_is_told_with_its_place_and_a_remedy(run: Run) -> None:
@@ -438,30 +435,13 @@ QUIET = '[profiles.default]\ncallers = ["web"]\nversions = ["v2"]\n[profiles.def
         ('["v2"]\n', '["v1"]\nlimits = { max_bytes = 1 }\n', ["versions"]),
         ('["v2"]\n', '["v1"]\nlimits = { types = ["image/*"] }\n', ["versions"]),
         ('["v2"]\n', '["v1"]\nlimits = { per_day = 1 }\n', []),
-        # what may be replaced
-        ("fileName = true", "useUniqueFileName = true", ["allow.useUniqueFileName"]),
-        ("fileName = true", 'useUniqueFileName = ["true", "false"]', ["allow.useUniqueFileName"]),
-        ("fileName = true", 'useUniqueFileName = ["true"]', []),
-        ("fileName = true", "useUniqueFileName = true\noverwriteFile = true", []),
-        ('["v2"]\n', '["v2"]\nforce = { overwriteFile = "false" }\n', []),
-        ("fileName = true", 'useUniqueFileName = true\n[profiles.default.force]\noverwriteFile = "false"', []),
-        ("fileName = true", 'useUniqueFileName = true\n[profiles.default.defaults]\noverwriteFile = "false"', []),
-        ("fileName = true", 'useUniqueFileName = true\n[profiles.default.force]\nuseUniqueFileName = "true"', []),
-        ("fileName = true", 'useUniqueFileName = true\n[profiles.default.force]\nfolder = "/{subject}"', []),
-        ("fileName = true", 'useUniqueFileName = true\nfolder = "/{subject}/**"', []),
-        ("fileName = true", 'useUniqueFileName = true\nfolder = "/a/**"', ["allow.useUniqueFileName"]),
-        (
-            "fileName = true",
-            'useUniqueFileName = true\nfolder = "/{subject}/**"\n[profiles.default.force]\nfolder = "/a"',
-            ["allow.useUniqueFileName"],
-        ),
         # everybody
-        ('["web"]', '["web", "guests"]', ["limits"]),
-        ('["web"]', '["guests", "web"]', ["callers[0]", "limits"]),
-        ('["web"]', '["web", "guests", "backend"]', ["callers[1]", "limits"]),
-        ('["web"]', '["web", "guests"]\nlimits = { rate = "1/day" }', []),
-        ('["web"]', '["web", "guests"]\nlimits = { per_day = 1 }', []),
-        ('["web"]', '["web", "guests"]\nlimits = { outstanding = 1 }', ["limits"]),
+        ('["web"]', '["web", "guests"]\npublic = true', ["limits"]),
+        ('["web"]', '["guests", "web"]\npublic = true', ["callers[0]", "limits"]),
+        ('["web"]', '["web", "guests", "backend"]\npublic = true', ["callers[1]", "limits"]),
+        ('["web"]', '["web", "guests"]\npublic = true\nlimits = { rate = "1/day" }', []),
+        ('["web"]', '["web", "guests"]\npublic = true\nlimits = { per_day = 1 }', []),
+        ('["web"]', '["web", "guests"]\npublic = true\nlimits = { outstanding = 1 }', ["limits"]),
         # nearly an hour
         ('["web"]', '["web"]\nlifetime = 3540', []),
         ('["web"]', '["web"]\nlifetime = 3541', ["lifetime"]),

@@ -9,10 +9,13 @@ import base64
 import json
 import os
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import jwt
 import pytest
+import time_machine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +27,13 @@ KEY = b"private_key_test_0123456789abcdef"
 KEYS = AcceptedKeys((KeyPair("default", "public_test", Secret(KEY.decode())),))
 GOOD_HEADER = {"alg": "HS256", "typ": "JWT", "kid": "public_test"}
 NOW = int(time.time())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_when_collected() -> Iterator[None]:
+    """The cases hold times of then, and PyJWT asks the system's clock; in a whole run that is minutes later."""
+    with time_machine.travel(datetime.fromtimestamp(NOW, UTC), tick=False):
+        yield
 
 
 def b64(part: bytes) -> str:

@@ -49,7 +49,7 @@ REFUSED_HEADERS: Final = {
 Headers = dict[str, str]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def provider() -> Iterator[IdentityProvider]:
     with IdentityProvider(now=int(time.time())) as served:
         yield served

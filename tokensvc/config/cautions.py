@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tokensvc.core import profiles as core
-from tokensvc.core.rules import AllowAny, AllowGlob
+from tokensvc.core.rules import AllowAny
 
 from .faults import Fault
 from .settings import Settings
@@ -32,7 +32,6 @@ def cautions(settings: Settings) -> list[Fault]:
 
 def _of_profile(place: str, profile: core.Profile, anonymous: set[str]) -> Iterator[Fault]:
     yield from _unbound(place, profile)
-    yield from _replacing(place, profile)
     yield from _anonymous(place, profile, anonymous)
     if profile.lifetime > LONGEST_LIFETIME_AT_IMAGEKIT:
         what = "is so close to an hour that ImageKit refuses the credential if its clock is behind"
@@ -49,25 +48,6 @@ def _unbound(place: str, profile: core.Profile) -> Iterator[Fault]:
     if said:
         what = f"has v1, which binds nothing: what the profile says of {', '.join(said)} does not hold at ImageKit"
         yield Fault(f"{place}.versions", what, 'set versions = ["v2"]')
-
-
-def _replacing(place: str, profile: core.Profile) -> Iterator[Fault]:
-    """ImageKit replaces a file of the same name unless it is told not to, once names are not made unique."""
-    rule = profile.allow.get("useUniqueFileName")
-    if "v2" not in profile.versions or rule is None or "useUniqueFileName" in profile.force:
-        return
-    may_say_false = rule.objection("false", lambda _: "x") is None
-    is_said = "overwriteFile" in profile.force.keys() | profile.allow.keys() | profile.defaults.keys()
-    if may_say_false and not is_said and not _keeps_apart(profile):
-        what = "lets clients keep a file's name as it is, and so replace files of others at ImageKit"
-        remedy = 'force overwriteFile = "false", or useUniqueFileName = "true", or a folder with {subject}'
-        yield Fault(f"{place}.allow.useUniqueFileName", what, remedy)
-
-
-def _keeps_apart(profile: core.Profile) -> bool:
-    rule = profile.allow.get("folder")
-    shape = rule.pattern if isinstance(rule, AllowGlob) else ""
-    return "{subject}" in profile.force.get("folder", shape)
 
 
 def _anonymous(place: str, profile: core.Profile, anonymous: set[str]) -> Iterator[Fault]:
