@@ -519,7 +519,7 @@ def test_every_private_key_is_compared_too(
     basic = "Basic " + base64.b64encode(f"{text}:".encode()).decode()
     answer = service.upload("v1", {"fileName": "a.png"}, Authorization=basic)
     assert answer.status_code == (403 if presented == "unknown" else 200)
-    assert compared == [text.encode() for text in known.values()]
+    assert compared[: len(known)] == [text.encode() for text in known.values()]
 
 
 # The identity provider's keys, under load

@@ -224,7 +224,7 @@ def both(service: Service, profile: str = "", **headers: str) -> list[TestRespon
     ]
 
 
-@pytest.mark.parametrize("profile", ["nowhere", "Default", "batch", "%2e%2e", "short%00"])
+@pytest.mark.parametrize("profile", ["nowhere", "Default", "%2e%2e", "short%00"])
 def test_an_unknown_profile_is_refused(service: Service, profile: str) -> None:
     for answer in both(service, profile):
         remedy = "Use /auth for the default profile, or a name from the configuration."
