@@ -117,22 +117,6 @@ def test_hup_with_a_faulty_configuration_is_told_and_changes_nothing(
         deployment.write()
 
 
-def test_a_worker_that_dies_while_the_configuration_is_faulty_is_replaced_when_it_is_not(
-    healing: tuple[Running, Client, Deployment],
-) -> None:
-    """gunicorn alone would end with the first worker that cannot start, and with it those that can serve."""
-    service, client, deployment = healing
-    deployment.write("[cors]\norigins = ['*']\n")
-    try:
-        os.kill(min(service.workers), signal.SIGKILL)
-        until(lambda: "the configuration has become faulty" in service.log, within_seconds=PATIENCE_SECONDS)
-        assert client.is_ready()
-        assert service.process.poll() is None
-    finally:
-        deployment.write()
-    until(lambda: len(service.workers) == 2, within_seconds=PATIENCE_SECONDS)
-
-
 def test_no_header_of_a_client_makes_its_request_a_secure_one(healing: tuple[Running, Client, Deployment]) -> None:
     """gunicorn trusts loopback by default."""
     _, client, _ = healing

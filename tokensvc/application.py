@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
-from typing import Final
 
 from flask import Flask
 
 from tokensvc import wiring
 from tokensvc.adapters import event_log
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
-from tokensvc.config import ConfigurationError, Settings
+from tokensvc.config import Settings
 from tokensvc.web import Demo, Doors, Uploads, create_app
-
-_PAUSE_SECONDS: Final = 1.0
-
-
-def create_for_worker() -> Flask:
-    """Build the application in a worker of `tokensvc serve`, which has looked at the configuration before.
-
-    So if it is faulty now, it was changed since. gunicorn would end with the first worker that it replaces; this one
-    exits instead and is replaced again, while the others go on.
-    """
-    try:
-        return create()
-    except ConfigurationError as exc:
-        sys.stderr.write(f"tokensvc: a worker cannot start, for the configuration has become faulty:\n{exc}\n")
-        sys.stderr.flush()
-        time.sleep(_PAUSE_SECONDS)
-        sys.exit(1)
 
 
 def create_for_development() -> Flask:

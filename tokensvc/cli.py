@@ -91,7 +91,7 @@ def serve(bind: str | None, workers: int | None) -> None:
     command = launcher.gunicorn_command(
         bind or f"0.0.0.0:{settings.port}",
         workers or settings.workers or len(os.sched_getaffinity(0)),
-        "tokensvc.application:create_for_worker()",
+        "tokensvc.application:create()",
     )
     _launch(command, environment, settings, may_reload=lambda: _may_reload(environment))
 
