@@ -13,7 +13,7 @@ from tokensvc.adapters import event_log
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
 from tokensvc.config import ConfigurationError, Settings
 from tokensvc.core.addresses import Peers
-from tokensvc.web import Demo, Doors, Uploads, create_app
+from tokensvc.web import Demo, Doors, Measured, Uploads, create_app
 
 _PAUSE_SECONDS: Final = 1.0
 
@@ -65,5 +65,7 @@ def create(settings: Settings | None = None) -> Flask:
             Peers.parse(settings.proxies),
             uploads,
             demo,
+            wiring.audit(),
+            Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
         )
     )

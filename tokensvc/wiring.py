@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import time
@@ -27,15 +28,18 @@ from tokensvc.adapters.demo_sign_in import DemoSignIn
 from tokensvc.adapters.disk_files import DiskFiles
 from tokensvc.adapters.event_log import EventLog
 from tokensvc.adapters.inspect import inspect
+from tokensvc.adapters.metrics import Metered, Metrics
+from tokensvc.adapters.metrics_files import VARIABLE
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.adapters.throttle import RedisThrottle
 from tokensvc.core.addresses import Peers
 from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
 from tokensvc.core.profiles import Profile
-from tokensvc.ports import CallerSource, FileStore, NonceStore, Throttle
+from tokensvc.ports import Audit, CallerSource, FileStore, NonceStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.issue import Issue
+from tokensvc.service.rights import Rights
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -51,6 +55,18 @@ def clock() -> int:
 
 
 chance = secrets.token_bytes
+
+
+@functools.cache
+def metrics() -> Metrics:
+    """What this process counts, together with the other workers if the launcher gave them a place to."""
+    directory = environment().get(VARIABLE)
+    return Metrics(Path(directory) if directory else None)
+
+
+def audit() -> Audit:
+    """Where events go: counted, and to the log."""
+    return Metered(EventLog(), metrics())
 
 
 def environment() -> Mapping[str, str]:
@@ -97,7 +113,13 @@ def store_url(settings: config.Settings) -> str:
 def nonce_store(settings: config.Settings) -> NonceStore:
     """The nonce store. One that is down now is an outage, later."""
     client = connect(store_url(settings), connections=STORE_CONNECTIONS)
-    return RedisNonces(client, chance=chance, on_fence="wait" if settings.redis_url is None else "rotate")
+    return RedisNonces(
+        client,
+        chance=chance,
+        on_fence="wait" if settings.redis_url is None else "rotate",
+        audit=audit(),
+        observe=metrics().store_answered,
+    )
 
 
 def throttle(settings: config.Settings) -> RedisThrottle:
@@ -106,7 +128,14 @@ def throttle(settings: config.Settings) -> RedisThrottle:
     failures, anonymous = (
         config.parse_rate(text) for text in (settings.throttle.failures, settings.throttle.anonymous)
     )
-    return RedisThrottle(client, clock=clock, audit=EventLog(), failures=failures, anonymous=anonymous)
+    return RedisThrottle(
+        client,
+        clock=clock,
+        audit=audit(),
+        failures=failures,
+        anonymous=anonymous,
+        on_open=metrics().unthrottled,
+    )
 
 
 def file_store(settings: config.Settings) -> DiskFiles:
@@ -177,7 +206,7 @@ def _secret(text: SecretStr) -> Secret:
 
 def _bearer(name: str, source: config.BearerSource) -> Bearer:
     if source.jwks_url is not None:
-        keys: KeySource = Jwks(source.jwks_url, monotonic=time.monotonic, audit=EventLog())
+        keys: KeySource = Jwks(source.jwks_url, monotonic=time.monotonic, audit=audit())
     elif source.public_key is not None:
         keys = OneKey.from_pem(source.public_key)
     else:
@@ -201,13 +230,16 @@ def issue(
 ) -> Issue:
     """The use case that hands out credentials."""
     anonymous = frozenset(name for name, source in sources.items() if isinstance(source, Anonymous))
-    return Issue(
-        profiles(settings), key_rings(settings), sources, nonces, clock, chance, EventLog(), throttle, anonymous
-    )
+    return Issue(profiles(settings), key_rings(settings), sources, nonces, clock, chance, audit(), throttle, anonymous)
 
 
 def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
     pairs = tuple(pair for ring in key_rings(settings).values() for pair in ring.pairs)
     cross_off = frozenset(profile.account for profile in profiles(settings).values() if profile.cross_off)
-    return Accept(AcceptedKeys(pairs), cross_off, nonces, files, inspect, clock, chance, EventLog(), throttle)
+    return Accept(AcceptedKeys(pairs), cross_off, nonces, files, inspect, clock, chance, audit(), throttle)
+
+
+def rights(sources: Mapping[str, CallerSource], throttle: Throttle) -> Rights:
+    """What api keys may do besides fetching credentials."""
+    return Rights(tuple(source for source in sources.values() if isinstance(source, ApiKeys)), throttle)

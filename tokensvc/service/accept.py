@@ -13,7 +13,7 @@ from typing import Final
 from tokensvc.core import upload, v1, v2
 from tokensvc.core.checks import Facts, Media, Restrictions, require_checks, require_limits
 from tokensvc.core.errors import Code, Outage, Refusal
-from tokensvc.core.grants import restrictions_of
+from tokensvc.core.grants import UNRESTRICTED, GrantNote
 from tokensvc.core.keys import AcceptedKeys, KeyPair
 from tokensvc.core.nonces import NonceId, Version, nonce_id
 from tokensvc.core.params import ENVELOPE, PARAMETERS
@@ -105,9 +105,10 @@ class Accept:
         authority = self._verify_slowly(offer)
         file = offer.file
         request = new_request(self.chance)
-        restrictions = Restrictions()
+        restrictions = UNRESTRICTED
         if authority.nonce is not None:
-            restrictions = restrictions_of(self._redeem(authority, authority.nonce, request))
+            grant = self._redeem(offer.version, authority, authority.nonce, request)
+            restrictions = grant.restrictions if grant is not None else UNRESTRICTED
         if file is None:
             raise Refusal(
                 Code.REQUEST_MALFORMED,
@@ -129,6 +130,7 @@ class Accept:
                 "account": stored.account,
                 "file": stored.file_id,
                 "size": stored.size,
+                "version": offer.version,
                 "nonce": authority.nonce,
             },
         )
@@ -179,16 +181,26 @@ class Accept:
         nonce = nonce_id(second.pair.account, "v2", second.nonce)
         return _Authority(second.pair, nonce, second.window.record_until, second.claims)
 
-    def _redeem(self, authority: _Authority, nonce: NonceId, request: str) -> str:
-        """Return the grant that was recorded; empty if it was not issued here."""
+    def _redeem(self, version: Version, authority: _Authority, nonce: NonceId, request: str) -> GrantNote | None:
+        """Return the grant that was recorded; None if it was not issued here."""
         until = authority.record_until if authority.pair.account in self.cross_off else None
         redemption = self.nonces.redeem(nonce, request=request, cross_off_until=until)
         event = "redeemed" if redemption.outcome is Outcome.SPENT else str(redemption.outcome)
-        self.audit.note(event, {"account": authority.pair.account, "nonce": nonce})
+        grant = GrantNote.from_text(redemption.grant) if redemption.grant else None
+        self.audit.note(
+            event,
+            {
+                "version": version,
+                "account": authority.pair.account,
+                "profile": grant.profile if grant is not None else None,
+                "age": self.clock() - grant.issued_at if grant is not None else None,
+                "nonce": nonce,
+            },
+        )
         if redemption.outcome is not Outcome.SPENT:
             code, detail = _REFUSALS[redemption.outcome]
             raise Refusal(code, detail, "Fetch a new credential for each upload, just before it starts.", field="token")
-        return redemption.grant
+        return grant
 
     def _inspect(self, fields: Mapping[str, str], file: Incoming) -> Kind:
         with file.open() as content:

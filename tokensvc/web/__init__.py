@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from flask import Flask, request
 
 from tokensvc.core.addresses import Peers
-from tokensvc.ports import FileStore
+from tokensvc.ports import Audit, FileStore
 from tokensvc.service.accept import Accept
 from tokensvc.service.issue import Issue
+from tokensvc.service.rights import Rights
 
 from . import problems
 from .credentials import credentials_blueprint
@@ -20,6 +21,7 @@ from .error_pages import error_pages_blueprint
 from .files import files_blueprint
 from .health import health_blueprint
 from .identity import install_cors, install_hosts, own_origin
+from .metrics import metrics_blueprint
 from .multipart import FormLimits
 from .uploads import uploads_blueprint
 
@@ -44,6 +46,14 @@ class Uploads:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What is counted, as text, and who may read it."""
+
+    text: Callable[[], bytes]
+    rights: Rights
+
+
+@dataclass(frozen=True, slots=True)
 class Doors:
     """All that the application is made of; `wiring` builds it."""
 
@@ -55,6 +65,8 @@ class Doors:
     proxies: Peers
     uploads: Uploads | None
     demo: Demo | None
+    audit: Audit
+    measured: Measured
 
 
 def create_app(doors: Doors) -> Flask:
@@ -64,7 +76,7 @@ def create_app(doors: Doors) -> Flask:
     app.url_map.merge_slashes = False  # no redirects: a path is one of ours or nothing
     app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it; members keep ImageKit's order
     app.config["PROXIES"] = doors.proxies
-    problems.install(app)
+    problems.install(app, doors.audit, doors.issue.profiles)
     install_hosts(app, doors.hosts)
     sources = guard(doors.issue.sources, doors.origins, own_origin)
     cookies = any(source.evidence == "cookie" for source in sources.values())
@@ -72,6 +84,7 @@ def create_app(doors: Doors) -> Flask:
     issue = replace(doors.issue, sources=sources)
     app.register_blueprint(credentials_blueprint(issue))
     app.register_blueprint(health_blueprint(doors.ready))
+    app.register_blueprint(metrics_blueprint(doors.measured.text, doors.measured.rights))
     app.register_blueprint(error_pages_blueprint())
     if doors.uploads is not None:
         _install_uploads(app, doors.uploads)
