@@ -32,8 +32,9 @@ def fresh_directory() -> Iterator[Path]:
     """
     place = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
     _sweep(place)
-    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
-    lock = take(directory / _LAUNCHER)
+    made = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=place))
+    lock = take(made / _LAUNCHER)
+    directory = made.rename(place / made.name.removeprefix("."))  # only now may another launcher's sweep see it
     try:
         yield directory
     finally:
