@@ -25,7 +25,7 @@ lint: $(VENV)/.development  ## ruff, mypy --strict, import rules
 bench: $(VENV)/.development  ## what an issue costs, measured here
 	$(BIN)/python benchmarks/issue.py $(ARGS)
 
-soak: $(VENV)/.development  ## long runs: kills and races for as long as MINUTES says (default 10)
+soak: $(VENV)/.development  ## the long runs: hundreds of kills under load; some minutes
 	$(BIN)/python -m pytest -m soak --override-ini addopts="-ra --import-mode=importlib" $(PYTEST_ARGS)
 
 docs: $(VENV)/.development  ## write the documentation pages that are made from the code
@@ -43,6 +43,7 @@ clean:  ## remove what make made, but not var/
 	rm -rf $(VENV) build dist *.egg-info tests/e2e/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.runtime: requirements.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tokensvc needs Python 3.11 or newer: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .

@@ -55,7 +55,15 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 def test_help_lists_the_commands(option: str) -> None:
     told = tokensvc(option)
     assert (told.returncode, told.stderr) == (0, "")
-    assert set(re.findall(r"^  ([a-z]+)  ", told.stdout, re.MULTILINE)) == {"dev", "keys", "serve", "store"}
+    assert set(re.findall(r"^  ([a-z]+)  ", told.stdout, re.MULTILINE)) == {
+        "config",
+        "dev",
+        "issue",
+        "keys",
+        "policy",
+        "serve",
+        "store",
+    }
 
 
 def test_version() -> None:

@@ -582,6 +582,7 @@ def test_a_table_s_name_is_a_plain_word(folder: Folder, kind: str) -> None:
         ("allow = { fileName = false }", "profiles.b.allow.fileName", "leave the parameter out"),
         ("allow = { fileName = 1 }", "profiles.b.allow.fileName", "write true"),
         ("callers = []", "profiles.b.callers", "not be empty"),
+        ("public = 1", "profiles.b.public", "true or false"),
         ("versions = []", "profiles.b.versions", "not be empty"),
         ('versions = ["v3"]', "profiles.b.versions[0]", "must be 'v1' or 'v2'"),
         ('unissued = "accept"', "profiles.b.unissued", "cross-off"),
@@ -705,6 +706,136 @@ def test_a_table_of_a_wrong_shape_is_a_fault_and_no_crash(
 ) -> None:
     with pytest.raises(ConfigurationError):
         folder.load(toml, environment)
+
+
+# What would start, and be an opening
+
+LONG = "CANARYq8Jr2vTn5wXz7LkPb3MfYc4Hs9"
+OTHER = "CANARYw3Ne6uGd1oRi8VtKa5ZxQj2Bl7"
+GUESTS = '[callers.guests]\nkind = "anonymous"\n'
+
+
+def source(kind: str, key: str, name: str = "b", more: str = "") -> str:
+    """A caller source with a secret."""
+    if kind == "bearer":
+        more += 'issuer = "https://id.example"\naudience = "uploads"\nalgorithms = ["HS256"]\n'
+    return f"[callers.{name}]\nkind = \"{kind}\"\nsecret_key = '{key}'\n{more}"
+
+
+SECRET_KINDS = pytest.mark.parametrize("kind", ["session", "bearer", "ticket"])
+
+
+@SECRET_KINDS
+def test_secrets_of_their_own_are_taken(folder: Folder, kind: str) -> None:
+    settings = folder.load(MINIMAL + source(kind, LONG) + source("ticket", OTHER, "c"))
+    assert settings.callers.keys() == {"backend", "b", "c"}
+
+
+@SECRET_KINDS
+@pytest.mark.parametrize("place", ["accounts.default.keys[0].private_key", "IMAGEKIT_PRIVATE_KEY"])
+def test_a_caller_s_secret_is_not_the_private_key(folder: Folder, kind: str, place: str) -> None:
+    """Who knows it could make credentials out of nothing."""
+    private = f"private_{LONG}"
+    environment = {**KEYS, "IMAGEKIT_PRIVATE_KEY": private} if place.isupper() else {}
+    account = "" if environment else ACCOUNT.replace(PRIVATE, private)
+    told = folder.faults(MINIMAL + account + source(kind, private), environment)
+    assert told.keys() == {"callers.b.secret_key"}
+    assert f"the same secret as {place} ->" in told["callers.b.secret_key"]
+
+
+@SECRET_KINDS
+def test_two_sources_do_not_share_a_secret(folder: Folder, kind: str) -> None:
+    told = folder.faults(MINIMAL + source(kind, LONG) + source("ticket", LONG, "c"))
+    assert told.keys() == {"callers.c.secret_key"}
+    assert "the same secret as callers.b.secret_key" in told["callers.c.secret_key"]
+
+
+def test_an_older_key_is_nobody_else_s_secret_either(folder: Folder) -> None:
+    older = f'fallback_keys = ["{OTHER}", "{LONG}"]\n'
+    told = folder.faults(MINIMAL + source("ticket", LONG, "a") + source("session", PRIVATE * 2, "b", older))
+    assert told.keys() == {"callers.b.fallback_keys[1]"}
+    assert folder.load(MINIMAL + source("session", LONG, "b", f'fallback_keys = ["{LONG}"]\n')), "a key of its own"
+
+
+def test_a_secret_from_a_file_is_told_by_the_file_s_member(folder: Folder) -> None:
+    files = source("ticket", "", "c").replace("secret_key = ''", f'secret_key_file = "{folder.secret(LONG)}"')
+    assert folder.faults(MINIMAL + source("session", LONG) + files).keys() == {"callers.c.secret_key_file"}
+
+
+@SECRET_KINDS
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("change-me-change-me-change-me-please", "placeholder"),
+        ("your-secret-goes-here-32-characters", "placeholder"),
+        ("the_secret_key_of_the_flask_app_here", "placeholder"),
+        ("0" * 32, "placeholder"),
+        ("<put 32 random characters in here!>", "placeholder"),
+        (f'"{LONG}"', "quotes"),
+        (f" {LONG}", "blank"),
+        (f"{LONG}\t", "blank"),
+    ],
+)
+def test_a_secret_that_everybody_can_guess_or_that_was_copied_wrongly_is_a_fault(
+    folder: Folder, kind: str, key: str, why: str
+) -> None:
+    told = folder.faults(MINIMAL + source(kind, key))
+    assert told.keys() == {"callers.b.secret_key"}
+    assert why in told["callers.b.secret_key"]
+    assert key not in told["callers.b.secret_key"]
+
+
+def test_everybody_is_let_in_where_a_profile_says_so(folder: Folder) -> None:
+    both = 'callers = ["backend", "guests"]\n'
+    assert folder.load(f"{MINIMAL}[profiles.b]\n{both}public = true\n{GUESTS}").profiles["b"].public
+    for more in ("", "public = false\n"):
+        told = folder.faults(f"{MINIMAL}[profiles.b]\n{both}{more}{GUESTS}")
+        assert told.keys() == {"profiles.b.public"}
+        assert "guests is of kind anonymous -> say public = true" in told["profiles.b.public"]
+    assert folder.load(MINIMAL + GUESTS).profiles["default"].public is False, "a source alone lets nobody in"
+
+
+def test_a_profile_does_not_say_in_vain_that_everybody_may_ask(folder: Folder) -> None:
+    told = folder.faults(f'{MINIMAL}[profiles.b]\ncallers = ["backend"]\npublic = true\n')
+    assert told.keys() == {"profiles.b.public"}
+    assert "none of its callers is of kind anonymous" in told["profiles.b.public"]
+
+
+@pytest.mark.parametrize("value", ['"yes"', "1", "[]"])
+def test_everybody_is_not_let_in_by_something_like_true(folder: Folder, value: str) -> None:
+    toml = f'{MINIMAL}[profiles.b]\ncallers = ["guests"]\npublic = {value}\n{GUESTS}'
+    assert folder.faults(toml).keys() == {"profiles.b.public"}
+
+
+@pytest.mark.parametrize(("may", "reached"), [('["redeem", "operate"]', False), ('["redeem", "issue"]', True)])
+def test_a_profile_that_nobody_can_reach_is_a_fault(folder: Folder, may: str, reached: bool) -> None:
+    key = f'{{ id = "r", sha256 = "{"f" * 64}", subject = "r", may = {may} }}'
+    toml = f'{MINIMAL}[callers.r]\nkind = "api_key"\nkeys = [{key}]\n[profiles.b]\ncallers = ["r"]\n'
+    if reached:
+        assert folder.load(toml).profiles.keys() == {"default", "b"}
+    else:
+        assert folder.faults(toml).keys() == {"profiles.b.callers"}
+        assert folder.load(toml.replace('callers = ["r"]', 'callers = ["r", "backend"]')).profiles["b"]
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "https://*.app.example"])
+@pytest.mark.parametrize("kind", ["session", "ticket"])
+def test_no_wildcard_is_an_origin_with_cookies_or_without(folder: Folder, origin: str, kind: str) -> None:
+    toml = f'{MINIMAL}{source(kind, LONG)}[profiles.b]\ncallers = ["b"]\n[cors]\norigins = ["{origin}"]\n'
+    assert folder.faults(toml).keys() == {"cors.origins[0]"}
+
+
+@pytest.mark.parametrize("name", ["IMAGEKIT_PUBLIC_KEY", "IMAGEKIT_PRIVATE_KEY"])
+def test_a_key_whose_last_character_was_not_copied_is_told(folder: Folder, name: str) -> None:
+    """A double click selects up to the `=`."""
+    whole = {
+        "IMAGEKIT_PUBLIC_KEY": "public_CANARY+0123456789/abcdefghi=",
+        "IMAGEKIT_PRIVATE_KEY": f"private_{LONG[:27]}=",
+    }
+    assert folder.load(MINIMAL, whole).accounts["default"].active == whole["IMAGEKIT_PUBLIC_KEY"]
+    told = folder.faults(MINIMAL, {**whole, name: whole[name][:-1]})
+    assert told.keys() == {name}
+    assert "no = at the end" in told[name]
 
 
 # What is written about it

@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol
 
 from .core.callers import Caller, Evidence, Presented
 from .core.nonces import NonceId
-from .core.quotas import LimitName, Quota
+from .core.quotas import LimitName, Quota, Remaining
 from .core.upload import Kind, StoredFile
 
 Clock = Callable[[], int]
@@ -81,6 +81,9 @@ class NonceStore(Protocol):
 
         It EXISTS if it is known already to another request. What is repeated is counted once.
         """
+
+    def remaining(self, quota: Quota) -> Remaining:
+        """How many more the subject may have now, by each limit of the quota. Nothing is recorded or counted."""
 
     def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
         """Spend the nonce atomically. With `cross_off_until` an unknown one is noted as spent and is a yes, once."""

@@ -35,6 +35,7 @@ GOOD = "private_2yk2tYC0bcPiNHVG3s4Dpa6Wfzo="
         ('{"kty":"oct","k":"AAAAAAAAAAAAAAAA"}', "JWK"),
         ("private_your_key_goes_here", "placeholder"),
         ("private_xxxxxxxxxxxxxxxx", "placeholder"),
+        (GOOD.removesuffix("="), "no = at the end"),
     ],
 )
 def test_a_private_key_of_the_wrong_shape_is_told_without_the_key(text: str, words: str) -> None:
@@ -43,7 +44,7 @@ def test_a_private_key_of_the_wrong_shape_is_told_without_the_key(text: str, wor
     assert not text or text.strip("\"' \n")[8:20] not in " ".join(faults) or len(text) < 20
 
 
-@pytest.mark.parametrize("text", [GOOD, "private_12345678"])
+@pytest.mark.parametrize("text", [GOOD, "private_12345678", GOOD[:-2], GOOD[:-1] + "0"])
 def test_a_private_key_of_the_right_shape_has_no_faults(text: str) -> None:
     assert private_key_faults(text) == []
 

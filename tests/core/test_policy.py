@@ -92,7 +92,10 @@ def test_what_costs_money_or_overwrites_is_not_the_clients_to_choose_by_default(
     [
         ({"fileName": "a b.jpg"}, {"fileName": "a b.jpg"}),
         ({"useUniqueFileName": True}, {"useUniqueFileName": "true"}),
-        ({"useUniqueFileName": False}, {"useUniqueFileName": "false"}),
+        (
+            {"useUniqueFileName": False, "overwriteFile": False},
+            {"useUniqueFileName": "false", "overwriteFile": "false"},
+        ),
         ({"tags": ["a", "b"]}, {"tags": "a,b"}),
         ({"tags": "'a', 'b'"}, {"tags": "'a', 'b'"}),
         ({"customMetadata": {"a": [1, "é"]}}, {"customMetadata": '{"a":[1,"é"]}'}),
@@ -102,7 +105,8 @@ def test_what_costs_money_or_overwrites_is_not_the_clients_to_choose_by_default(
 )
 def test_values_become_the_text_of_the_form_field(payload: dict[str, Any], texts: dict[str, str]) -> None:
     profile = replace(
-        PROFILE, allow=dict.fromkeys(("fileName", "useUniqueFileName", "tags", "customMetadata"), AllowAny())
+        PROFILE,
+        allow=dict.fromkeys(("fileName", "useUniqueFileName", "overwriteFile", "tags", "customMetadata"), AllowAny()),
     )
     assert decide(profile, CALLER, AskV2(payload), NOW).parameters == texts
 
@@ -378,3 +382,80 @@ def test_a_trace_says_that_v1_binds_nothing_at_imagekit() -> None:
     trace: list[str] = []
     decide(USERS, USER, AskV1(), NOW, trace=trace)
     assert trace[-1] == "folder: forced to '/users/u1', at the own upload endpoint only"
+
+
+# A name that is not made unique can be another file's, which it then replaces.
+
+KEPT_NAME = {"fileName": "a.jpg", "useUniqueFileName": "false"}
+
+
+@pytest.mark.parametrize("value", ["false", False])
+def test_by_default_no_client_can_replace_anothers_file(value: object) -> None:
+    """At ImageKit an absent overwriteFile means true, so the name alone would do it."""
+    refusal = refused(PROFILE, AskV2({"fileName": "a.jpg", "useUniqueFileName": value}))
+    assert (refusal.code, refusal.field) == (Code.PARAMETER_FORBIDDEN, "useUniqueFileName")
+    assert refusal.detail == (
+        "useUniqueFileName: 'false' lets a file replace another of that name, "
+        "and profile default does not name overwriteFile."
+    )
+    assert "defaults" in refusal.remedy
+    assert texts(PROFILE, {"fileName": "a.jpg", "useUniqueFileName": "true"})["useUniqueFileName"] == "true"
+
+
+@pytest.mark.parametrize("spec", [True, ["false"], ["true"]])
+def test_a_client_that_may_not_name_overwriting_cannot_have_it_by_saying_nothing(spec: Any) -> None:
+    """A list without "true" refuses the absence, too; and the remedy is to say what is allowed."""
+    profile = allowing(fileName=True, useUniqueFileName=True, overwriteFile=spec)
+    if spec == ["false"]:
+        refusal = refused(profile, AskV2(KEPT_NAME))
+        assert (refusal.code, refusal.field) == (Code.PARAMETER_FORBIDDEN, "useUniqueFileName")
+        assert "is not one of false" in refusal.detail
+        assert texts(profile, {**KEPT_NAME, "overwriteFile": "false"})["overwriteFile"] == "false"
+    else:
+        assert texts(profile, KEPT_NAME) == KEPT_NAME
+
+
+@pytest.mark.parametrize("table", ["force", "defaults"])
+@pytest.mark.parametrize("text", ["true", "false"])
+def test_what_the_profile_says_of_overwriting_is_its_word(table: str, text: str) -> None:
+    said: dict[str, Any] = {table: {"overwriteFile": text}}
+    profile = replace(PROFILE, **said)
+    granted = texts(profile, KEPT_NAME)
+    assert (granted["useUniqueFileName"], granted["overwriteFile"]) == ("false", text)
+
+
+@pytest.mark.parametrize("table", ["force", "defaults"])
+def test_a_profile_that_itself_keeps_names_is_obeyed(table: str) -> None:
+    said: dict[str, Any] = {table: {"useUniqueFileName": "false"}}
+    profile = replace(PROFILE, **said)
+    assert texts(profile, KEPT_NAME)["useUniqueFileName"] == "false"
+    assert texts(profile, {"fileName": "a.jpg"})["useUniqueFileName"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("folder", "own"),
+    [
+        ("/users/{subject}", True),
+        ("/{claims.org}/{subject}/a", True),
+        ("/{claims.org}", False),
+        ("/{date}", False),
+        ("/all", False),
+    ],
+)
+def test_in_a_folder_of_its_own_a_caller_may_replace_its_files(folder: str, own: bool) -> None:
+    """One that others have too, such as an organisation's, is not its own."""
+    profile = replace(USERS, force={"folder": folder}, allow=allowing(fileName=True, useUniqueFileName=True).allow)
+    if own:
+        assert texts(profile, KEPT_NAME, USER)["useUniqueFileName"] == "false"
+    else:
+        assert refused(profile, AskV2(KEPT_NAME), USER).field == "useUniqueFileName"
+
+
+@pytest.mark.parametrize(("allowed", "own"), [({}, True), ({"folder": True}, False)])
+def test_a_default_folder_is_a_callers_own_if_it_cannot_leave_it(allowed: dict[str, Any], own: bool) -> None:
+    profile = allowing(replace(USERS, force={}), fileName=True, useUniqueFileName=True, **allowed)
+    profile = replace(profile, defaults={"folder": "/users/{subject}"})
+    if own:
+        assert texts(profile, KEPT_NAME, USER)["folder"] == "/users/u1"
+    else:
+        assert refused(profile, AskV2(KEPT_NAME), USER).field == "useUniqueFileName"

@@ -222,7 +222,22 @@ def check_parameters(case: Case, payload: Mapping[str, Any], granted: Mapping[st
             as_imagekit_reads("folder", text)[0] for text in (*(forced.get("folder"), defaults.get("folder")),) if text
         ]
         assert folder in own or permits(case, case.allow["folder"], folder)
+    if payload.get("useUniqueFileName") in ("false", False) and granted["useUniqueFileName"] == "false":
+        check_replacing(case, granted)
     check_checks(case, payload, granted.get("checks", ""))
+
+
+def check_replacing(case: Case, granted: Mapping[str, str]) -> None:
+    """A name that the client keeps is no way to other people's files, unless the profile speaks of replacing."""
+    if "useUniqueFileName" in case.force or case.defaults.get("useUniqueFileName") == "false":
+        return
+    if "{subject}" in case.force.get("folder", ""):
+        return
+    if "{subject}" in case.defaults.get("folder", "") and "folder" not in case.allow:
+        return
+    assert "overwriteFile" in case.allow.keys() | case.force.keys() | case.defaults.keys()
+    if "overwriteFile" not in granted:
+        assert permits(case, case.allow["overwriteFile"], "true")
 
 
 def check_checks(case: Case, payload: Mapping[str, Any], checks: str) -> None:

@@ -173,7 +173,7 @@ def _running(service: Service, arguments: Sequence[str], settings: Mapping[str, 
     path = os.pathsep.join(filter(None, [inherited.get("PYTHONPATH"), str(ROOT)]))
     with service.log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tokensvc.cli", *arguments],
+            [sys.executable, "-m", "tokensvc", *arguments],
             env={**inherited, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **settings},
             cwd=service.log_path.parent,
             stdin=subprocess.DEVNULL,

@@ -24,7 +24,7 @@ from tokensvc.adapters.redis_client import connect
 HANG_GUARD_SECONDS = 20.0
 APP_RIGHTS = (
     "~ik* -@all +eval +evalsha +script|load +get +set +info +time +ping +client|setname +client|setinfo +hello +auth "
-    "(~ik{??}:q:* +zadd +zcard +zrange +zrem +zremrangebyscore +expire +expireat) "
+    "(~ik{??}:q:* +zadd +zcard +zcount +zrange +zrem +zremrangebyscore +expire +expireat) "
     "(~ikt:* +lindex +lpush +ltrim +expire)"
 )
 """All that tokensvc may do in a store that is used by nobody else."""

@@ -297,7 +297,7 @@ def decoded(service: Service, token: str) -> dict[str, Any]:
 
 
 def test_post_issues_a_v2_credential_that_binds_the_payload(service: Service) -> None:
-    payload = {"fileName": "ä 1.png", "tags": "a,b", "useUniqueFileName": "false"}
+    payload = {"fileName": "ä 1.png", "tags": "a,b", "useUniqueFileName": "true"}
     answer = service.post({"uploadPayload": payload})
     assert answer.status_code == 200
     token = answer.get_json()["token"]

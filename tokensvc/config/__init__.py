@@ -10,9 +10,12 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
+from .cases import load_cases
+from .cautions import cautions
 from .faults import ConfigurationError, Fault, faults_of
 from .meaning import faults_in_meaning
 from .reading import read
+from .schema import schema
 from .settings import Settings
 from .sources import (
     AnonymousSource,
@@ -41,8 +44,11 @@ __all__ = [
     "Settings",
     "Source",
     "TicketSource",
+    "cautions",
     "load",
+    "load_cases",
     "parse_rate",
+    "schema",
 ]
 
 

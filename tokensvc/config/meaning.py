@@ -14,6 +14,7 @@ from tokensvc.core.keys import public_key_faults
 from tokensvc.core.params import PARAMETERS
 
 from .faults import Fault
+from .openings import faults_of_reach, faults_of_secrets
 from .reading import Written
 
 RESERVED_PROFILES: Final = frozenset({"batch", "limits"})
@@ -33,8 +34,10 @@ def faults_in_meaning(written: Written, *, demo: bool) -> Iterator[Fault]:
     for name, caller in callers.items():
         if _table(caller).get("kind") == "demo" and not demo:
             yield Fault(f"callers.{name}.kind", "the demo sign-in lets anybody in", "use it with `tokensvc dev` only")
+    yield from faults_of_secrets(written)
     for name, profile in _table(tables.get("profiles")).items():
         yield from _profile(name, _table(profile), accounts, callers)
+        yield from faults_of_reach(name, _table(profile), callers)
 
 
 def _missing(tables: Mapping[str, Any]) -> Iterator[Fault]:

@@ -91,6 +91,11 @@ class Profile(Table):
 
     account: str = Field(default="default", description="name of the account that signs")
     callers: list[str] = Field(min_length=1, description="names of the caller sources that are believed")
+    public: bool = Field(
+        default=False,
+        description="`true` says that everybody may fetch its credentials: with, and only with, a caller source of "
+        "kind `anonymous`",
+    )
     versions: list[Literal["v1", "v2"]] = Field(
         default=["v1", "v2"], min_length=1, description="which credentials are issued"
     )

@@ -100,7 +100,7 @@ class ForwardedSource(Table):
 
 
 class AnonymousSource(Table):
-    """Everybody else, known by address (IPv6: by /64); see `proxies` above. Only profiles that name it let them in."""
+    """Everybody else, known by address (IPv6: by /64); see `proxies` above. For profiles that say `public = true`."""
 
     kind: Literal["anonymous"] = Field(description='`"anonymous"`')
 

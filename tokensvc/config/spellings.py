@@ -22,7 +22,9 @@ from tokensvc.core.rules import compile_rule
 
 STORE_SCHEMES: Final = ("redis", "rediss", "unix")
 
-_SIZE: Final = re.compile(r"([1-9][0-9]{0,15}) ?(B|kB|KB|MB|GB)", re.ASCII)
+SIZE_PATTERN: Final = r"([1-9][0-9]{0,15}) ?(B|kB|KB|MB|GB)"
+
+_SIZE: Final = re.compile(SIZE_PATTERN, re.ASCII)
 _UNITS: Final = {"B": 1, "kB": 1_000, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 _ORIGIN: Final = re.compile(r"(https?)://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
 _RATE: Final = re.compile(r"([1-9][0-9]{0,8})/(?:(second|minute|hour|day)|([1-9][0-9]{0,8}) ?s)", re.ASCII)

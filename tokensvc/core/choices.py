@@ -1,12 +1,13 @@
 """Which form texts a v2 credential binds: what is forced, what the client may choose, and the defaults for the rest.
 
 A choice is held against its rule as ImageKit reads it (a folder in its normal form, each tag by itself), and signed as
-it came. A folder that nobody names is the root of the media library, so a rule for folders has a say then too.
+it came. What nobody names has a meaning too: no folder is the root of the media library, and no `overwriteFile` beside
+a name that is not made unique replaces the file of that name, whoever's it is. So the rules have a say then as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from .checks import compile_checks
 from .errors import Code, Refusal
 from .params import CLAIMED_BY_US, ENVELOPE, PARAMETERS, as_text, elements, require_text
 from .profiles import Profile
-from .templates import compile_template, fill, values_for
+from .templates import Place, compile_template, fill, values_for
 
 _QUOTED: Final = 64
 """Characters of a client's text that an answer repeats."""
@@ -62,6 +63,8 @@ def choose(occasion: Occasion, payload: Mapping[str, Any], forced: Mapping[str, 
     left = {name: text for name, text in defaults.items() if name not in chosen}
     if "folder" in profile.allow and "folder" not in chosen.keys() | left.keys() | forced.keys():
         _require_root(occasion)
+    if chosen.get("useUniqueFileName") == "false" != defaults.get("useUniqueFileName"):
+        _require_own_file(occasion, chosen.keys() | left.keys() | forced.keys())
     notes += [f"{name}: set to {text!r} by default of profile {profile.name}" for name, text in left.items()]
     notes += [f"{name}: forced to {text!r} by profile {profile.name}" for name, text in forced.items()]
     return _with_checks(occasion, {**chosen, **left}, forced)
@@ -116,6 +119,26 @@ def _require_root(occasion: Occasion) -> None:
     if objected:
         objection = f"is where an upload without folder goes, and it {objected}"
         raise _forbidden("folder", "/", objection, f"Send a folder that profile {occasion.profile.name} allows.")
+
+
+def _require_own_file(occasion: Occasion, named: Collection[str]) -> None:
+    """A client that keeps its file's name may replace a file: one in a folder of its own, or by the profile's word."""
+    profile = occasion.profile
+    if "overwriteFile" in named:  # by the profile, or by the client as the profile allows it
+        return
+    fixed = {**({} if "folder" in profile.allow else profile.defaults), **profile.force}.get("folder", "")
+    if Place("subject") in compile_template(fixed).parts:
+        occasion.notes.append("useUniqueFileName: 'false' can replace files in the caller's own folder only")
+        return
+    rule = profile.allow.get("overwriteFile")
+    if rule is None:
+        objection = f"lets a file replace another of that name, and profile {profile.name} does not name overwriteFile"
+        remedy = 'Leave useUniqueFileName out; or set overwriteFile = "false" under the profile\'s defaults.'
+        raise _forbidden("useUniqueFileName", "false", objection, remedy)
+    objected = rule.objection("true", values_for(occasion.caller, occasion.now, "overwriteFile"))
+    if objected:
+        objection = f"without overwriteFile is as with overwriteFile 'true', which {objected}"
+        raise _forbidden("useUniqueFileName", "false", objection, "Send overwriteFile as the profile allows it.")
 
 
 def _forbidden(name: str, text: str, objection: str, remedy: str) -> Refusal:

@@ -16,6 +16,12 @@ _MIN_PRIVATE_KEY_BYTES = 16
 _PLACEHOLDER = re.compile(r"(?i)your|placeholder|change.?me|example|dummy|x{4,}|\.\.\.|<|>")
 
 
+_CUT = re.compile(r"(?:private|public)_[A-Za-z0-9+/]{27}")
+"""ImageKit's keys end in the base64 of 20 bytes: 27 characters and a =, which a double click does not select."""
+
+_CUT_FAULT = "has 27 characters after its prefix and no = at the end, as if that was lost in copying"
+
+
 class Secret:
     """A text that no repr, str, format, JSON or pickle shows. `reveal()` is the one way in, and easy to grep."""
 
@@ -138,6 +144,8 @@ def private_key_faults(text: str) -> list[str]:
         faults.append("does not start with private_")
     if len(text.encode("utf-8", "surrogatepass")) < _MIN_PRIVATE_KEY_BYTES:
         faults.append(f"is shorter than {_MIN_PRIVATE_KEY_BYTES} bytes")
+    if _CUT.fullmatch(text):
+        faults.append(_CUT_FAULT)
     if _PLACEHOLDER.search(text):
         faults.append("looks like a placeholder; put the account's real key")
     return faults
@@ -149,6 +157,8 @@ def public_key_faults(text: str) -> list[str]:
         return ["is a private key; public and private key are swapped"]
     if not re.fullmatch(r"public_[A-Za-z0-9+/=_-]{1,120}", text):
         return ["must be public_ followed by letters, digits and + / = _ -, without blanks or quotes"]
+    if _CUT.fullmatch(text):
+        return [_CUT_FAULT]
     if _PLACEHOLDER.search(text):
         return ["looks like a placeholder; put the account's real key"]
     return []

@@ -47,7 +47,8 @@ def decide(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, *, tr
     occasion = choices.Occasion(profile, caller, now, [] if trace is None else trace)
     notes = occasion.notes
     version: Version = "v1" if isinstance(ask, AskV1) else "v2"
-    _require_admitted(profile, caller, version)
+    require_admitted(profile, caller)
+    _require_version(profile, version)
     notes.append(f"caller: {caller.subject!r} of {caller.source} may have {version} of profile {profile.name}")
     window = _window_v1(profile, ask, now) if isinstance(ask, AskV1) else _window_v2(profile, ask, now)
     by_whom = f"by profile {profile.name}" if ask.expire is None else f"as asked; at most {profile.lifetime} s"
@@ -68,7 +69,8 @@ def decide(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, *, tr
     )
 
 
-def _require_admitted(profile: Profile, caller: Caller, version: Version) -> None:
+def require_admitted(profile: Profile, caller: Caller) -> None:
+    """Raise a refusal unless the profile believes the caller's source, and the caller may fetch credentials."""
     if caller.source not in profile.callers:
         raise Refusal(
             Code.CALLER_FORBIDDEN,
@@ -77,6 +79,9 @@ def _require_admitted(profile: Profile, caller: Caller, version: Version) -> Non
         )
     if "issue" not in caller.may:
         raise Refusal(Code.CALLER_FORBIDDEN, "This caller may not fetch credentials.", 'Add "issue" to its may list.')
+
+
+def _require_version(profile: Profile, version: Version) -> None:
     if version not in profile.versions:
         raise Refusal(
             Code.VERSION_FORBIDDEN,

@@ -13,7 +13,7 @@ from typing import Final
 from . import constraints
 from .checks import compile_checks
 from .checks.media_types import MediaRange
-from .errors import Refusal
+from .errors import Code, Refusal
 from .nonces import Version
 from .params import CLIENT_CHOICES, PARAMETERS, unfit
 from .rules import AllowAny, AllowGlob, AllowList, Rule
@@ -95,6 +95,18 @@ class Profile:
         if "folder" in self.allow:
             _require_folder_rule(self.allow["folder"])
         _require_checks(self.limits, self.force)
+
+
+def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:
+    """The profile of that name, or a refusal."""
+    profile = profiles.get(name)
+    if profile is None:
+        raise Refusal(
+            Code.PROFILE_UNKNOWN,
+            "There is no such profile.",
+            "Use /auth for the default profile, or a name from the configuration.",
+        )
+    return profile
 
 
 def _require_signable(name: str, text: str) -> None:

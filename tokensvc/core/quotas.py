@@ -52,6 +52,15 @@ class Quota:
         _require("outstanding", self.outstanding, MOST_COUNTED)
 
 
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """How many more a subject may have now, by each limit; None is no limit. It may have as many as the least says."""
+
+    rate: int | None = None
+    per_day: int | None = None
+    outstanding: int | None = None
+
+
 def _require(name: str, value: int | None, most: int) -> None:
     if value is not None and not 1 <= value <= most:
         raise ValueError(f"{name} is from 1 to {most}.")

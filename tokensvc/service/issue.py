@@ -14,9 +14,10 @@ from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.grants import Grant
 from tokensvc.core.keys import KeyRing
 from tokensvc.core.nonces import nonce_id
+from tokensvc.core.offers import Offer, offer_of
 from tokensvc.core.policy import AskV1, AskV2
-from tokensvc.core.profiles import Profile
-from tokensvc.core.quotas import quota_of, refusal_of
+from tokensvc.core.profiles import Profile, find_profile
+from tokensvc.core.quotas import Quota, Remaining, quota_of, refusal_of
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Throttle
 
 MOST_STEPS_BACK: Final = 30
@@ -100,14 +101,16 @@ class Issue:
             )
         return caller
 
+    def offer(self, profile_name: str, presented: Presented) -> tuple[Offer, Remaining]:
+        """What the caller may ask for, and how many more of it. Nothing is issued, counted or used up."""
+        profile = find_profile(self.profiles, profile_name)
+        caller = self._identify_slowly(profile, presented)
+        offer = offer_of(profile, caller, self.clock())
+        quota = _quota_of(profile, caller.source, caller.subject)
+        return offer, Remaining() if quota is None else self.nonces.remaining(quota)
+
     def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> Grant:
-        profile = self.profiles.get(profile_name)
-        if profile is None:
-            raise Refusal(
-                Code.PROFILE_UNKNOWN,
-                "There is no such profile.",
-                "Use /auth for the default profile, or a name from the configuration.",
-            )
+        profile = find_profile(self.profiles, profile_name)
         caller = self._identify_slowly(profile, presented)
         grant = policy.decide(profile, caller, ask, self.clock())
         self.rings[grant.account].require_public_key(ask.public_key)
@@ -141,13 +144,7 @@ class Issue:
     def _record(self, grant: Grant, material: bytes, until: int) -> bool:
         """False if the nonce exists; a refusal if the subject has had its share."""
         nonce, request = nonce_id(grant.account, grant.version, material), new_request(self.chance)
-        quota = quota_of(
-            self.profiles[grant.profile].limits,
-            account=grant.account,
-            profile=grant.profile,
-            source=grant.source,
-            subject=grant.subject,
-        )
+        quota = _quota_of(self.profiles[grant.profile], grant.source, grant.subject)
         recording = self.nonces.record(nonce, grant=grant.to_text(), until=until, request=request, quota=quota)
         if quota is not None and recording.limit is not None:
             raise refusal_of(quota, recording.limit, recording.retry_after)
@@ -164,6 +161,10 @@ class Issue:
             },
         )
         return True
+
+
+def _quota_of(profile: Profile, source: str, subject: str) -> Quota | None:
+    return quota_of(profile.limits, account=profile.account, profile=profile.name, source=source, subject=subject)
 
 
 def new_request(chance: Chance) -> str:

@@ -19,8 +19,8 @@ class Rights:
     sources: tuple[CallerSource, ...]
     throttle: Throttle | None = None
 
-    def require(self, presented: Presented, right: Right) -> Caller:
-        """Return who asks, or raise a refusal if that is not known or this is not theirs to do."""
+    def require(self, presented: Presented, *rights: Right) -> Caller:
+        """Return who asks, or raise a refusal if that is not known or has none of these rights."""
         if self.throttle is not None:
             self.throttle.check(presented.address)
         try:
@@ -29,8 +29,10 @@ class Rights:
             if self.throttle is not None and refusal.code == Code.CALLER_INVALID:
                 self.throttle.failed(presented.address)
             raise
-        if right not in caller.may:
-            raise Refusal(Code.CALLER_FORBIDDEN, f"This caller may not {right}.", f'Add "{right}" to its may list.')
+        if not caller.may & frozenset(rights):
+            raise Refusal(
+                Code.CALLER_FORBIDDEN, f"This caller may not {rights[0]}.", f'Add "{rights[0]}" to its may list.'
+            )
         return caller
 
     def _identify(self, presented: Presented) -> Caller:

@@ -21,6 +21,7 @@ from .error_pages import error_pages_blueprint
 from .files import files_blueprint
 from .health import health_blueprint
 from .identity import install_cors, install_hosts, own_origin
+from .limits import limits_blueprint
 from .metrics import metrics_blueprint
 from .multipart import FormLimits
 from .uploads import uploads_blueprint
@@ -83,6 +84,7 @@ def create_app(doors: Doors) -> Flask:
     install_cors(app, doors.origins, doors.preflight_max_age, cookies=cookies)
     issue = replace(doors.issue, sources=sources)
     app.register_blueprint(credentials_blueprint(issue))
+    app.register_blueprint(limits_blueprint(issue, doors.uploads.max_file_bytes if doors.uploads else None))
     app.register_blueprint(health_blueprint(doors.ready))
     app.register_blueprint(metrics_blueprint(doors.measured.text, doors.measured.rights))
     app.register_blueprint(error_pages_blueprint())

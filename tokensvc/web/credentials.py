@@ -27,7 +27,7 @@ def credentials_blueprint(issue: Issue) -> Blueprint:
         if request.method == "HEAD":  # would issue a credential that nobody sees
             raise MethodNotAllowed(valid_methods=["GET", "POST"])
         credential = issue.v1(profile, presented(), ask_v1())
-        return _credential(
+        return personal(
             {
                 "token": credential.token,
                 "expire": credential.expire,
@@ -39,7 +39,7 @@ def credentials_blueprint(issue: Issue) -> Blueprint:
     @blueprint.post("/auth", defaults={"profile": "default"})
     @blueprint.post("/auth/<profile>")
     def v2(profile: str) -> Response:
-        return _credential({"token": issue.v2(profile, presented(), ask_v2())})
+        return personal({"token": issue.v2(profile, presented(), ask_v2())})
 
     return blueprint
 
@@ -92,7 +92,8 @@ def _too_large() -> Refusal:
     return Refusal(Code.TOO_LARGE, f"The body is larger than {MAX_BODY_BYTES} bytes.", "Send the parameters only.")
 
 
-def _credential(body: dict[str, Any]) -> Response:
+def personal(body: dict[str, Any]) -> Response:
+    """An answer for this caller alone, which nobody keeps."""
     answer = Response(json.dumps(body), mimetype="application/json")
     answer.headers["Cache-Control"] = "no-store, private"
     answer.headers["Pragma"] = "no-cache"

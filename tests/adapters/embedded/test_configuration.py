@@ -200,3 +200,9 @@ def test_a_machine_without_a_binary_is_told_what_to_do(monkeypatch: pytest.Monke
     monkeypatch.setattr("platform.machine", lambda: "sparc64")
     with pytest.raises(StoreFault, match=rf"no server for {platform.system()} on sparc64 here\. .*REDIS_URL"):
         server_binary()
+
+
+@pytest.mark.usefixtures("store")
+def test_the_server_gets_nothing_of_the_services_environment(home: Home) -> None:
+    """That holds the private key."""
+    assert Path(f"/proc/{pid_of(home.pid_file)}/environ").read_bytes() == b""

@@ -44,7 +44,7 @@ APP_COMMANDS: Final = (
 """All that the service's user may call, from Lua too, and on keys that start with `ik` only."""
 
 APP_SELECTORS: Final = (
-    "(~ik{??}:q:* +zadd +zcard +zrange +zrem +zremrangebyscore +expire +expireat)",
+    "(~ik{??}:q:* +zadd +zcard +zcount +zrange +zrem +zremrangebyscore +expire +expireat)",
     "(~ikt:* +lindex +lpush +ltrim +expire)",
 )
 """What it may call besides, on the counts of subjects, and on those of addresses; not on a nonce, which `expire` would

@@ -52,6 +52,7 @@ class Child:
             self._child = subprocess.Popen(  # noqa: S603 - our own binary, and a path as its one argument
                 [server_binary(), home.configuration],
                 cwd=home.path,
+                env={},  # the service's holds the private key
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -41,6 +41,7 @@ def _load(name: str) -> Script:
 
 
 RECORD: Final = _load("record")
+REMAINING: Final = _load("remaining")
 REDEEM: Final = _load("redeem")
 FINISH: Final = _load("finish")
 REVOKE: Final = _load("revoke")

@@ -17,7 +17,7 @@ import redis
 
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
-from tokensvc.core.quotas import LimitName, Quota
+from tokensvc.core.quotas import LimitName, Quota, Remaining
 from tokensvc.ports import Audit, Chance, Outcome, Recording, RecordOutcome, Redemption
 
 from . import fence, scripts
@@ -91,6 +91,22 @@ class RedisNonces:
             limit, outcome = _LIMITS[word]
             return Recording(outcome, limit, int(rest[0]))
         return Recording(RecordOutcome(word), remaining=int(rest[0]) if rest else None)
+
+    def remaining(self, quota: Quota) -> Remaining:
+        """How many more the subject may have now, by each limit. Nothing is counted.
+
+        With more than one bucket it is what any nonce may rely on: the least that a bucket has left.
+        """
+        counted = _arguments(quota)
+        if not counted:
+            return Remaining()
+        counts = [self._remaining_in(bucket, counted) for bucket in range(self._buckets)]
+        rate, per_day, outstanding = (min(each) for each in zip(*counts, strict=True))
+        return Remaining(*(None if count < 0 else count for count in (rate, per_day, outstanding)))
+
+    def _remaining_in(self, bucket: int, counted: tuple[str, ...]) -> tuple[int, ...]:
+        _, *counts = self._ask_bucket(scripts.REMAINING, bucket, [epoch_key(bucket)], list(counted))
+        return tuple(int(count) for count in counts)
 
     def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
         """Spend the nonce. An unknown one with `cross_off_until` is noted as spent until then, and is a yes, once.
@@ -199,7 +215,7 @@ def _checked(request: str) -> str:
 
 
 def _arguments(quota: Quota) -> tuple[str, ...]:
-    """The subject and its limits as record.lua takes them; nothing if there is no limit."""
+    """The subject and its limits as record.lua and remaining.lua take them; nothing if there is no limit."""
     rate = (quota.rate.count, quota.rate.seconds) if quota.rate is not None else (None, None)
     limits = (*rate, quota.per_day, quota.outstanding)
     if all(limit is None for limit in limits):

@@ -1,8 +1,7 @@
-"""The command line. Exit status: 0 yes, 1 refused, 2 usage or configuration, 3 outage."""
+"""`tokensvc dev`, `serve`, `store`: what runs until it is ended, and what has to be looked at before."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -15,13 +14,12 @@ import click
 
 from tokensvc import __version__, dev, launcher, wiring
 from tokensvc.adapters import embedded
-from tokensvc.adapters.api_keys import new_api_key
 from tokensvc.adapters.embedded.__main__ import main as run_store
-from tokensvc.config import ApiKey, ConfigurationError, Settings
+from tokensvc.config import ConfigurationError, Fault, Settings, cautions
 from tokensvc.core.errors import Outage
 
-_USAGE: Final = 2
-_OUTAGE: Final = 3
+from .telling import OUTAGE, USAGE, settings_or_exit, tell_faults
+
 _MAX_PORT: Final = 65_535
 
 _STORE_COMES_WITHIN_SECONDS: Final = 5.0
@@ -38,13 +36,7 @@ _NOT_FOR_THE_DEMO: Final = (  # it has keys, an address and workers of its own
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="tokensvc")
-def main() -> None:
-    """Issue single-use ImageKit upload credentials, and serve ImageKit's upload API."""
-
-
-@main.command(name="dev")
+@click.command(name="dev")
 @click.option("--bind", default="127.0.0.1:8000", show_default=True, metavar="HOST:PORT", help="Loopback address.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory. [default: var]")
 @click.option(
@@ -63,7 +55,7 @@ def dev_command(bind: str, data: Path | None, origins: tuple[str, ...]) -> None:
         environment.pop(name, None)
         environment.pop(f"{name}_FILE", None)
     environment |= {"TOKENSVC_CONFIG": str(demo.configuration), "TOKENSVC_DATA_DIR": str(directory)}
-    settings = _settings(lambda: wiring.load_settings(environment, demo=True))
+    settings = settings_or_exit(lambda: wiring.load_settings(environment, demo=True))
     click.echo(
         f"tokensvc {__version__}, development server\n"
         f"  page         http://{bind}/\n"
@@ -78,7 +70,7 @@ def dev_command(bind: str, data: Path | None, origins: tuple[str, ...]) -> None:
     _launch(command, environment, settings)
 
 
-@main.command()
+@click.command()
 @click.option("--bind", metavar="HOST:PORT", help="Address to listen on. [default: 0.0.0.0:$PORT, 8000]")
 @click.option("--workers", type=click.IntRange(1, 64), help="Worker processes. [default: WEB_CONCURRENCY, else cores]")
 def serve(bind: str | None, workers: int | None) -> None:
@@ -87,29 +79,29 @@ def serve(bind: str | None, workers: int | None) -> None:
     With no REDIS_URL a Valkey of our own is started in the data directory and stopped after the workers.
     """
     environment = dict(wiring.environment())
-    settings = _settings(lambda: wiring.load_settings(environment))
+    settings = settings_or_exit(lambda: wiring.load_settings(environment))
     command = launcher.gunicorn_command(
         bind or f"0.0.0.0:{settings.port}",
         workers or settings.workers or len(os.sched_getaffinity(0)),
         "tokensvc.application:create_for_worker()",
     )
-    _launch(command, environment, settings, may_reload=lambda: _may_reload(environment))
+    _launch(command, environment, settings, cautions(settings), may_reload=lambda: _may_reload(environment))
 
 
-@main.command()
+@click.command()
 def store() -> None:
     """Run only the embedded nonce store of the data directory, for a gunicorn started by other means."""
-    settings = _settings(wiring.load_settings)
+    settings = settings_or_exit(wiring.load_settings)
     if settings.redis_url is not None:
         click.echo("REDIS_URL is set: that store is used, and none of our own is started.", err=True)
-        sys.exit(_USAGE)
-    sys.exit(_OUTAGE if run_store([str(wiring.store_directory(settings))]) else 0)
+        sys.exit(USAGE)
+    sys.exit(OUTAGE if run_store([str(wiring.store_directory(settings))]) else 0)
 
 
-@main.command(hidden=True)
+@click.command(hidden=True)
 def preflight() -> None:
     """Look whether workers could start now; deploy/gunicorn.conf.py asks before there are any."""
-    settings = _settings(wiring.load_settings)
+    settings = settings_or_exit(wiring.load_settings)
     _require_files(settings)
     if settings.redis_url is not None:
         return  # it may come later, and /readyz tells
@@ -118,51 +110,26 @@ def preflight() -> None:
         time.sleep(_LOOK_AGAIN_SECONDS)
     if reason:
         click.echo(f"tokensvc does not start: there is no nonce store.\n{reason}\n{_WITHOUT_STORE}", err=True)
-        sys.exit(_OUTAGE)
-
-
-@main.group()
-def keys() -> None:
-    """Make keys."""
-
-
-@keys.command(name="new")
-@click.option("--id", "identifier", default="backend", show_default=True, help="Name of the key, for logs.")
-@click.option("--subject", default="backend", show_default=True, help="Whom credentials are issued to.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def new_key(identifier: str, subject: str, as_json: bool) -> None:
-    """Make an api key. Its text is shown once; only its SHA-256 is configured."""
-    text, digest = new_api_key(wiring.chance)
-    try:
-        ApiKey(id=identifier, sha256=digest, subject=subject)
-    except ValueError:
-        raise click.BadParameter(
-            "An id has 1 to 64 letters, digits, `_`, `.` and `-`; a subject has 1 to 128 characters.",
-            param_hint="--id or --subject",
-        ) from None
-    if as_json:
-        click.echo(json.dumps({"api_key": text, "id": identifier, "subject": subject, "sha256": digest}))
-        return
-    name = json.dumps(subject, ensure_ascii=False)  # TOML's texts are JSON's, but for pairs of surrogates
-    entry = f'{{ id = "{identifier}", sha256 = "{digest}", subject = {name}, may = ["issue"] }}'
-    click.echo(f"{text}\n\nKeep it secret; it is not shown again. In tokensvc.toml:\n")
-    click.echo(f'[callers.backend]\nkind = "api_key"\nkeys = [{entry}]')
+        sys.exit(OUTAGE)
 
 
 def _launch(
     command: Sequence[str],
     environment: Mapping[str, str],
     settings: Settings,
+    warnings: Sequence[Fault] = (),
     may_reload: Callable[[], bool] | None = None,
 ) -> NoReturn:
     _require_files(settings)
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
     directory = wiring.store_directory(settings)
     start_store = None if settings.redis_url is not None else (lambda: embedded.start(directory))
     try:
         status = launcher.run(command, environment, start_store, may_reload)
     except embedded.StoreFault as exc:
         click.echo(f"The embedded nonce store did not start: {exc}", err=True)
-        sys.exit(_OUTAGE)
+        sys.exit(OUTAGE)
     sys.exit(status)
 
 
@@ -174,7 +141,7 @@ def _require_files(settings: Settings) -> None:
         wiring.file_store(settings)
     except Outage as exc:
         click.echo(f"tokensvc does not start: {exc.detail}", err=True)
-        sys.exit(_OUTAGE)
+        sys.exit(OUTAGE)
 
 
 def _may_reload(environment: Mapping[str, str]) -> bool:
@@ -182,7 +149,7 @@ def _may_reload(environment: Mapping[str, str]) -> bool:
     try:
         wiring.load_settings(environment)
     except ConfigurationError as exc:
-        _tell_faults(exc, "tokensvc does not reload, and goes on with the configuration it has")
+        tell_faults(exc.faults, "tokensvc does not reload, and goes on with the configuration it has")
         return False
     return True
 
@@ -193,22 +160,6 @@ def _why_not_ready(settings: Settings) -> str:
     except (ConfigurationError, Outage) as exc:
         return str(exc)
     return ""
-
-
-def _settings(load: Callable[[], Settings]) -> Settings:
-    try:
-        return load()
-    except ConfigurationError as exc:
-        _tell_faults(exc, "tokensvc does not start")
-        click.echo("To try it out without configuration: tokensvc dev", err=True)
-        sys.exit(_USAGE)
-
-
-def _tell_faults(error: ConfigurationError, consequence: str) -> None:
-    count = len(error.faults)
-    click.echo(f"{consequence}: {count} fault{'s' * (count != 1)} in the configuration.", err=True)
-    for fault in error.faults:
-        click.echo(f"  {fault.place}: {fault.what}" + (f"\n      {fault.remedy}" if fault.remedy else ""), err=True)
 
 
 def _loopback_host(bind: str) -> str:
@@ -226,7 +177,3 @@ def _loopback_host(bind: str) -> str:
             param_hint="--bind",
         )
     return host
-
-
-if __name__ == "__main__":
-    main()
