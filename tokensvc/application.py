@@ -11,7 +11,7 @@ from tokensvc.adapters import event_log
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
 from tokensvc.config import Settings
 from tokensvc.core.addresses import Peers
-from tokensvc.web import Demo, Doors, Redeeming, Uploads, create_app
+from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
 
 
 def create_for_development() -> Flask:
@@ -55,5 +55,7 @@ def create(settings: Settings | None = None) -> Flask:
             ),
             uploads,
             demo,
+            wiring.audit(),
+            Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
         )
     )

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Final, Protocol
 
 from tokensvc.adapters.embedded import StoreFault
+from tokensvc.adapters.metrics_files import VARIABLE, fresh_directory
 
 OUTAGE: Final = 3
 """Exit status when gunicorn could not start or did not live."""
@@ -79,7 +80,8 @@ def run(
     for number in _SIGNALS:
         signal.signal(number, launch.on_signal)
     try:
-        return launch.attend(command, environment)
+        with fresh_directory() as directory:
+            return launch.attend(command, {**environment, VARIABLE: str(directory)})
     except _Stopped:
         return 0
     finally:

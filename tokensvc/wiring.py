@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import time
@@ -27,13 +28,15 @@ from tokensvc.adapters.demo_sign_in import DemoSignIn
 from tokensvc.adapters.disk_files import DiskFiles
 from tokensvc.adapters.event_log import EventLog
 from tokensvc.adapters.inspect import inspect
+from tokensvc.adapters.metrics import Metered, Metrics
+from tokensvc.adapters.metrics_files import VARIABLE
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import Cluster, connect_any
 from tokensvc.adapters.throttle import RedisThrottle
 from tokensvc.core.addresses import Peers
 from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
 from tokensvc.core.profiles import Profile
-from tokensvc.ports import CallerSource, FileStore, NonceStore, Throttle
+from tokensvc.ports import Audit, CallerSource, FileStore, NonceStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.explain import Explain
 from tokensvc.service.issue import Issue
@@ -58,6 +61,18 @@ def clock() -> int:
 
 
 chance = secrets.token_bytes
+
+
+@functools.cache
+def metrics() -> Metrics:
+    """What this process counts, together with the other workers if the launcher gave them a place to."""
+    directory = environment().get(VARIABLE)
+    return Metrics(Path(directory) if directory else None)
+
+
+def audit() -> Audit:
+    """Where events go: counted, and to the log."""
+    return Metered(EventLog(), metrics())
 
 
 def environment() -> Mapping[str, str]:
@@ -110,6 +125,8 @@ def nonce_store(settings: config.Settings) -> NonceStore:
         connections=STORE_CONNECTIONS,
         buckets=CLUSTER_BUCKETS if isinstance(client, Cluster) else 1,
         on_fence="wait" if settings.redis_url is None else "rotate",
+        audit=audit(),
+        observe=metrics().store_answered,
     )
 
 
@@ -119,7 +136,14 @@ def throttle(settings: config.Settings) -> RedisThrottle:
     failures, anonymous = (
         config.parse_rate(text) for text in (settings.throttle.failures, settings.throttle.anonymous)
     )
-    return RedisThrottle(client, clock=clock, audit=EventLog(), failures=failures, anonymous=anonymous)
+    return RedisThrottle(
+        client,
+        clock=clock,
+        audit=audit(),
+        failures=failures,
+        anonymous=anonymous,
+        on_open=metrics().unthrottled,
+    )
 
 
 def file_store(settings: config.Settings) -> DiskFiles:
@@ -195,7 +219,7 @@ def _secret(text: SecretStr) -> Secret:
 
 def _bearer(name: str, source: config.BearerSource) -> Bearer:
     if source.jwks_url is not None:
-        keys: KeySource = Jwks(source.jwks_url, monotonic=time.monotonic, audit=EventLog())
+        keys: KeySource = Jwks(source.jwks_url, monotonic=time.monotonic, audit=audit())
     elif source.public_key is not None:
         keys = OneKey.from_pem(source.public_key)
     else:
@@ -219,21 +243,19 @@ def issue(
 ) -> Issue:
     """The use case that hands out credentials."""
     anonymous = frozenset(name for name, source in sources.items() if isinstance(source, Anonymous))
-    return Issue(
-        profiles(settings), key_rings(settings), sources, nonces, clock, chance, EventLog(), throttle, anonymous
-    )
+    return Issue(profiles(settings), key_rings(settings), sources, nonces, clock, chance, audit(), throttle, anonymous)
 
 
 def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
     return Accept(
-        accepted_keys(settings), _cross_off(settings), nonces, files, inspect, clock, chance, EventLog(), throttle
+        accepted_keys(settings), _cross_off(settings), nonces, files, inspect, clock, chance, audit(), throttle
     )
 
 
 def redeem(settings: config.Settings, nonces: NonceStore) -> Redeem:
     """The use case that spends for other people's uploaders."""
-    return Redeem(accepted_keys(settings), _cross_off(settings), nonces, clock, chance, EventLog())
+    return Redeem(accepted_keys(settings), _cross_off(settings), nonces, clock, chance, audit())
 
 
 def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
@@ -243,7 +265,7 @@ def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
 
 def revoke(settings: config.Settings, nonces: NonceStore) -> Revoke:
     """The use case that makes a credential unspendable."""
-    return Revoke(tuple(settings.accounts), nonces, EventLog())
+    return Revoke(tuple(settings.accounts), nonces, audit())
 
 
 def explain(settings: config.Settings, nonces: NonceStore) -> Explain:

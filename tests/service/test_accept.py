@@ -137,8 +137,11 @@ def test_an_upload_is_noted_whole_and_without_its_token(service: Service) -> Non
     stored = replace(service.accept, audit=notes)(offer(service, fields))
     nonce = nonce_of(fields)
     assert notes.notes == [
-        ("redeemed", {"account": "default", "nonce": nonce}),
-        ("stored", {"account": "default", "file": stored.file_id, "size": len(png()), "nonce": nonce}),
+        (
+            "redeemed",
+            {"version": "v1", "account": "default", "profile": "default", "age": 0, "nonce": nonce},
+        ),
+        ("stored", {"account": "default", "file": stored.file_id, "size": len(png()), "version": "v1", "nonce": nonce}),
     ]
 
 

@@ -22,7 +22,7 @@ from tokensvc.adapters.redis_client import connect
 from tokensvc.config import Settings
 from tokensvc.core import jws, v1
 from tokensvc.core.addresses import Peers
-from tokensvc.web import Demo, Doors, Redeeming, Uploads, create_app
+from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -155,9 +155,16 @@ class Service:
         self.clock = Clock(int(time.time()))
         self.root = root / "files"
         self.redis = connect(store_url, connections=8)
-        self.nonces = RedisNonces(self.redis, chance=secrets.token_bytes, on_fence=on_fence)
+        self.nonces = RedisNonces(
+            self.redis,
+            chance=secrets.token_bytes,
+            on_fence=on_fence,
+            audit=wiring.audit(),
+            observe=wiring.metrics().store_answered,
+        )
         throttle = wiring.throttle(self.settings)
         sources = wiring.caller_sources(self.settings)
+        self.rights = wiring.rights(sources, throttle)
         self.issue = replace(wiring.issue(self.settings, self.nonces, sources, throttle), clock=self.clock)
         self.files = wiring.file_store(self.settings)
         self.accept = replace(wiring.accept(self.settings, self.nonces, self.files, throttle), clock=self.clock)
@@ -191,6 +198,8 @@ class Service:
             ),
             uploads=Uploads(self.accept, self.files, list(self.settings.accounts), upload.plan.max_bytes, upload.url),
             demo=Demo(demo, COOKIE),
+            audit=wiring.audit(),
+            measured=Measured(wiring.metrics().text, self.rights),
         )
         return replace(doors, **changed)
 

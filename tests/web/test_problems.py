@@ -280,6 +280,8 @@ def test_a_refusal_is_one_line_of_the_log(service: Service, log: list[str]) -> N
         "event": "refused",
         "code": "expire.invalid",
         "field": "expire",
+        "version": "v1",
+        "profile": "default",
         "request": answer.headers["X-Request-Id"],
     }
 
@@ -290,6 +292,9 @@ def test_an_outage_is_one_line_of_the_log_with_its_reason(without_store: Service
     (line,) = log
     assert json.loads(line) == {
         "event": "outage",
+        "code": "store.unavailable",
+        "version": "v1",
+        "profile": "default",
         "detail": "The nonce store cannot be reached.",
         "request": answer.headers["X-Request-Id"],
     }

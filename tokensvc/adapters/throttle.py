@@ -54,13 +54,18 @@ class RedisThrottle:
         audit: Audit,
         failures: Rate = DEFAULT_FAILURES,
         anonymous: Rate = DEFAULT_ANONYMOUS,
+        on_open: Callable[[], None] | None = None,
         monotonic: Callable[[], float] | None = None,
     ) -> None:
-        """Prepare; nothing is sent. `monotonic` (in seconds) is that of `time` unless given."""
+        """Prepare; nothing is sent. `monotonic` (in seconds) is that of `time` unless given.
+
+        `on_open` is called for each question that Redis did not answer, so that the client was let through.
+        """
         self._limiter = MovingWindowRateLimiter(_storage(client))
         self._rates = {"failures": failures, "anonymous": anonymous}
         self._clock = clock
         self._audit = audit
+        self._on_open = on_open
         self._monotonic = monotonic or time.monotonic
         self._breaker = Breaker(self._monotonic)
         self._silent = False
@@ -113,7 +118,7 @@ class RedisThrottle:
 
     def _ask(self, ask: Callable[[], _Answer], *, unknown: _Answer) -> _Answer:
         if not self._breaker.lets_through():
-            return unknown
+            return self._open(unknown)
         try:
             answer = ask()
         except redis.RedisError as exc:
@@ -121,10 +126,15 @@ class RedisThrottle:
             if not self._silent:
                 self._silent = True
                 self._audit.note("unthrottled", {"reason": type(exc).__name__})
-            return unknown
+            return self._open(unknown)
         self._breaker.answered()
         self._silent = False
         return answer
+
+    def _open(self, unknown: _Answer) -> _Answer:
+        if self._on_open is not None:
+            self._on_open()
+        return unknown
 
 
 def _storage(client: Client) -> MemoryStorage | RedisStorage:

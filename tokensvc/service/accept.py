@@ -12,7 +12,7 @@ from typing import Final
 from tokensvc.core import forms, upload
 from tokensvc.core.checks import Facts, Media, Restrictions, require_checks, require_limits
 from tokensvc.core.errors import Code, Outage, Refusal
-from tokensvc.core.grants import restrictions_of
+from tokensvc.core.grants import UNRESTRICTED, GrantNote
 from tokensvc.core.keys import AcceptedKeys, KeyPair
 from tokensvc.core.nonces import NonceId, Version
 from tokensvc.core.upload import Kind, StoredFile
@@ -92,9 +92,10 @@ class Accept:
         authority = self._verify_slowly(offer)
         file = offer.file
         request = new_request(self.chance)
-        restrictions = Restrictions()
+        restrictions = UNRESTRICTED
         if authority.nonce is not None:
-            restrictions = restrictions_of(self._redeem(authority, authority.nonce, request))
+            grant = self._redeem(offer.version, authority, authority.nonce, request)
+            restrictions = grant.restrictions if grant is not None else UNRESTRICTED
         if file is None:
             raise Refusal(
                 Code.REQUEST_MALFORMED,
@@ -122,6 +123,7 @@ class Accept:
                 "account": stored.account,
                 "file": stored.file_id,
                 "size": stored.size,
+                "version": offer.version,
                 "nonce": authority.nonce,
             },
         )
@@ -174,15 +176,25 @@ class Accept:
         genuine = verify(self.keys, offer.version, fields, now)
         return _Authority(genuine.pair, genuine.nonce, genuine.window.record_until, genuine.claims)
 
-    def _redeem(self, authority: _Authority, nonce: NonceId, request: str) -> str:
-        """Return the grant that was recorded; empty if it was not issued here."""
+    def _redeem(self, version: Version, authority: _Authority, nonce: NonceId, request: str) -> GrantNote | None:
+        """Return the grant that was recorded; None if it was not issued here."""
         until = authority.record_until if authority.pair.account in self.cross_off else None
         redemption = self.nonces.redeem(nonce, request=request, cross_off_until=until)
         event = "redeemed" if redemption.outcome is Outcome.SPENT else str(redemption.outcome)
-        self.audit.note(event, {"account": authority.pair.account, "nonce": nonce})
+        grant = GrantNote.from_text(redemption.grant) if redemption.grant else None
+        self.audit.note(
+            event,
+            {
+                "version": version,
+                "account": authority.pair.account,
+                "profile": grant.profile if grant is not None else None,
+                "age": self.clock() - grant.issued_at if grant is not None else None,
+                "nonce": nonce,
+            },
+        )
         if redemption.outcome is not Outcome.SPENT:
             raise refusal_of(redemption.outcome)
-        return redemption.grant
+        return grant
 
     def _inspect(self, fields: Mapping[str, str], file: Incoming) -> Kind:
         with file.open() as content:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from flask import Flask, request
 
 from tokensvc.core.addresses import Peers
-from tokensvc.ports import FileStore, Throttle
+from tokensvc.ports import Audit, FileStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.batch import Batch
 from tokensvc.service.explain import Explain
@@ -28,6 +28,7 @@ from .forward_auth import forward_auth_blueprint
 from .health import health_blueprint
 from .identity import install_cors, install_hosts, own_origin
 from .limits import limits_blueprint
+from .metrics import metrics_blueprint
 from .multipart import FormLimits
 from .operate import operate_blueprint
 from .redeem import redeem_blueprint
@@ -72,6 +73,14 @@ class Redeeming:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What is counted, as text, and who may read it."""
+
+    text: Callable[[], bytes]
+    rights: Rights
+
+
+@dataclass(frozen=True, slots=True)
 class Doors:
     """All that the application is made of; `wiring` builds it."""
 
@@ -84,6 +93,8 @@ class Doors:
     redeeming: Redeeming
     uploads: Uploads | None
     demo: Demo | None
+    audit: Audit
+    measured: Measured
 
 
 def create_app(doors: Doors) -> Flask:
@@ -93,7 +104,7 @@ def create_app(doors: Doors) -> Flask:
     app.url_map.merge_slashes = False  # no redirects: a path is one of ours or nothing
     app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it; members keep ImageKit's order
     app.config["PROXIES"] = doors.proxies
-    problems.install(app)
+    problems.install(app, doors.audit, doors.issue.profiles)
     install_hosts(app, doors.hosts)
     sources = guard(doors.issue.sources, doors.origins, own_origin)
     cookies = any(source.evidence == "cookie" for source in sources.values())
@@ -103,6 +114,7 @@ def create_app(doors: Doors) -> Flask:
     app.register_blueprint(limits_blueprint(issue, doors.uploads.max_file_bytes if doors.uploads else None))
     app.register_blueprint(batch_blueprint(Batch(issue)))
     app.register_blueprint(health_blueprint(doors.ready))
+    app.register_blueprint(metrics_blueprint(doors.measured.text, doors.measured.rights))
     app.register_blueprint(error_pages_blueprint())
     spending = doors.redeeming
     app.register_blueprint(redeem_blueprint(spending.redeem, spending.rights))

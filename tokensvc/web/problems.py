@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Collection
 from typing import Final
 
-from flask import Flask, Response, g, json, request
+from flask import Flask, Response, current_app, g, json, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from tokensvc.core.errors import Code, Outage, Refusal
+from tokensvc.ports import Audit
 
 from . import imagekit
 
@@ -50,8 +52,9 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
 _CODE_OF_STATUS: Final = {404: "not_found", 405: "method", 413: str(Code.TOO_LARGE)}
 
 
-def install(app: Flask) -> None:
-    """Give every error that can leave `app` its shape."""
+def install(app: Flask, audit: Audit, profiles: Collection[str]) -> None:
+    """Give every error that can leave `app` its shape, and tell the audit. `profiles` are those that there are."""
+    app.config["AUDIT"], app.config["PROFILES"] = audit, profiles
     app.before_request(_name_request)
     app.register_error_handler(Refusal, refused)
     app.register_error_handler(Outage, _unavailable)
@@ -71,10 +74,8 @@ def _name_request() -> None:
 
 
 def refused(refusal: Refusal, status: int | None = None) -> Response:
-    """The answer to a refusal, and a line in the log. `status` is for who passes on no others; the code stays."""
-    _LOG.info(
-        "%s", json.dumps({"event": "refused", "code": refusal.code, "field": refusal.field, "request": request_id()})
-    )
+    """The answer to a refusal, told to the audit. `status` is for who passes on no others; the code stays."""
+    _note("refused", refusal.code, field=refusal.field)
     if imagekit.is_upload_api(request.path):
         answer = imagekit.error_answer(refusal, request_id(), path=request.path, token=g.get("spent_token", ""))
     else:
@@ -82,6 +83,22 @@ def refused(refusal: Refusal, status: int | None = None) -> Response:
         answer = _problem(refusal.code, status or usual, title, refusal.detail, refusal.remedy)
     _say_when(answer, refusal)
     return answer
+
+
+def _note(event: str, code: str, **facts: str | None) -> None:
+    asked = request.view_args or {}
+    profile = asked.get("profile")  # a client's text, unless there is such a profile
+    fetching = {"credentials.v1": "v1", "credentials.v2": "v2"}.get(request.endpoint or "")
+    current_app.config["AUDIT"].note(
+        event,
+        {
+            "code": code,
+            **facts,
+            "version": asked.get("version", fetching),
+            "profile": profile if profile in current_app.config["PROFILES"] else None,
+            "request": request_id(),
+        },
+    )
 
 
 def _say_when(answer: Response, refusal: Refusal) -> None:
@@ -96,7 +113,7 @@ def _say_when(answer: Response, refusal: Refusal) -> None:
 
 
 def _unavailable(outage: Outage) -> Response:
-    _LOG.warning("%s", json.dumps({"event": "outage", "detail": outage.detail, "request": request_id()}))
+    _note("outage", "store.unavailable", detail=outage.detail)
     # Which store, and why, is in the log. Whether a credential was spent is not known: the reply may be what was lost.
     detail = "A store that the service needs does not answer."
     remedy = "Try again shortly. If a credential is then refused as used, fetch a new one."
@@ -126,6 +143,7 @@ _REMEDY: Final = {
 def _unexpected(exc: Exception) -> Response:
     # The traceback goes to the log only; it holds no secret, because secrets have no repr.
     _LOG.error("unexpected error in request %s", request_id(), exc_info=exc)
+    _note("failed", "internal")
     return _answer(
         "internal", *STATUS["internal"], "An unexpected error.", "Try again; tell us the request_id if it stays."
     )

@@ -63,7 +63,7 @@ def fenced(request: pytest.FixtureRequest, pair: Pair, monkeypatch: pytest.Monke
         whole = getattr(scripts, name).text
         assert THE_FENCE in whole
         text = whole.replace(THE_FENCE, "if epoch then return epoch end")
-        monkeypatch.setattr(scripts, name, Script(text, pair.old.command("SCRIPT", "LOAD", text).decode()))
+        monkeypatch.setattr(scripts, name, Script(text, pair.old.command("SCRIPT", "LOAD", text).decode(), name))
     return False
 
 

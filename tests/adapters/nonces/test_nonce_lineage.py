@@ -250,7 +250,7 @@ def test_a_store_that_hides_its_id_is_not_used(
     """Some hosted ones do. Here the scripts look for a field that is nowhere."""
     for name in ("RECORD", "HEAL"):
         text = getattr(scripts, name).text.replace("master_replid:", "hidden_replid:")
-        monkeypatch.setattr(scripts, name, Script(text, lasting.command("SCRIPT", "LOAD", text).decode()))
+        monkeypatch.setattr(scripts, name, Script(text, lasting.command("SCRIPT", "LOAD", text).decode(), name))
     with pytest.raises(Outage, match="hides its master_replid"):
         store_over(client).record(new_nonce(), grant="g", until=soon(), request=new_request())
     with pytest.raises(Outage, match="hides its master_replid"):

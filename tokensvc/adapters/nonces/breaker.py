@@ -35,8 +35,10 @@ class Breaker:
         """The store answered."""
         self._outages = 0
 
-    def failed(self) -> None:
-        """It did not."""
+    def failed(self) -> bool:
+        """It did not. Answers whether that opened the breaker."""
         self._outages += 1
         if self._outages == OUTAGES_IN_A_ROW:
             self._next_try_at = self._monotonic() + OPEN_SECONDS
+            return True
+        return False

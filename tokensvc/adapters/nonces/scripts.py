@@ -19,10 +19,11 @@ from tokensvc.adapters.redis_client import Client
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script's whole text, and the SHA-1 by which a server that has seen it knows it."""
+    """A script's whole text, the SHA-1 by which a server that has seen it knows it, and its name for metrics."""
 
     text: str
     sha: str
+    name: str
 
     def run(self, client: Client, keys: Sequence[str], arguments: Sequence[str]) -> list[str]:
         """Run it and return its answer as texts. The script itself is sent only to a server that lacks it."""
@@ -38,7 +39,7 @@ def _load(name: str) -> Script:
     here = files(__package__)
     flags, _, body = here.joinpath(f"{name}.lua").read_text("utf-8").partition("\n")
     text = "\n".join((flags, here.joinpath("preamble.lua").read_text("utf-8"), body))
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), name)
 
 
 RECORD: Final = _load("record")

@@ -16,7 +16,7 @@ from tokensvc.adapters.redis_client import Client
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import LimitName, Quota, Remaining
-from tokensvc.ports import Chance, Entry, Outcome, Recording, RecordOutcome, Redemption, Standing
+from tokensvc.ports import Audit, Chance, Entry, Outcome, Recording, RecordOutcome, Redemption, Standing
 
 from . import fence, scripts
 from .attempts import Attempts, Fenced, Unanswered
@@ -26,6 +26,9 @@ from .lanes import Lane, Lanes
 _REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 TURN_SECONDS: Final = 10.0
 """The longest queue that a burst may make. A store that is silent empties it at once, by the breaker."""
+
+Observe = Callable[[str, float, bool], None]
+"""Told of each question: the script's name, the seconds it took with all its tries, and whether it was answered."""
 
 _END_OF_TIME: Final = 10**10
 """Unix seconds of eleven digits: later than any window, and a longer number would be an error of the store."""
@@ -50,23 +53,28 @@ class RedisNonces:
         connections: int | None = None,
         buckets: int = 1,
         on_fence: Literal["rotate", "wait"] = "rotate",
+        audit: Audit | None = None,
+        observe: Observe | None = None,
         sleep: Callable[[float], None] | None = None,
         monotonic: Callable[[], float] | None = None,
     ) -> None:
         """Prepare; nothing is sent. `sleep` and `monotonic` (both in seconds) are those of `time` unless given.
 
-        `connections` is how many are asked of one server at once: all that the client has, unless given.
+        `connections` is how many are asked of one server at once: all that the client has, unless given. `audit` is
+        told of new epochs, and when the breaker opens.
         """
         if not 1 <= buckets <= MAX_BUCKETS:
             raise ValueError(f"There are from 1 to {MAX_BUCKETS} buckets.")
         self._client = client
-        self._lanes = Lanes(client, connections, monotonic or time.monotonic)
+        self._audit, self._observe = audit, observe
+        self._monotonic = monotonic or time.monotonic
+        self._lanes = Lanes(client, connections, self._monotonic)
         self._chance = chance
         self._buckets = buckets
         self._rotates = on_fence == "rotate"
         # Looked up here and not as defaults: gevent replaces them, after this module was imported.
         self._attempts = Attempts(
-            chance, patient=on_fence == "wait", sleep=sleep or time.sleep, monotonic=monotonic or time.monotonic
+            chance, patient=on_fence == "wait", sleep=sleep or time.sleep, monotonic=self._monotonic
         )
 
     def record(self, nonce: NonceId, *, grant: str, until: int, request: str, quota: Quota | None = None) -> Recording:
@@ -173,19 +181,25 @@ class RedisNonces:
         try:
             if not lane.breaker.lets_through():
                 raise self._attempts.outage(_SILENT)
-            return self._ask_in_turn(lane, self._question(script, bucket, keys, arguments))
+            return self._ask_in_turn(lane, script.name, self._question(script, bucket, keys, arguments))
         finally:
             lane.turns.release()
 
-    def _ask_in_turn(self, lane: Lane, ask: Callable[[], list[str]]) -> list[str]:
+    def _ask_in_turn(self, lane: Lane, name: str, ask: Callable[[], list[str]]) -> list[str]:
+        started, answered = self._monotonic(), True
         try:
             answer = self._attempts.make(ask)
         except Unanswered:
-            lane.breaker.failed()
+            answered = False
+            if lane.breaker.failed() and self._audit is not None:
+                self._audit.note("breaker_opened", {})
             raise
         except Outage:  # it answered, if only that it is full: others may well be served
             lane.breaker.answered()
             raise
+        finally:
+            if self._observe is not None:
+                self._observe(name, self._monotonic() - started, answered)
         lane.breaker.answered()
         return answer
 
@@ -195,7 +209,9 @@ class RedisNonces:
         def ask() -> list[str]:
             answer = script.run(self._client, keys, arguments)
             if answer == ["fenced"] and self._rotates:
-                fence.rotate(self._client, bucket, fence.choose_epoch(self._chance))
+                binding = fence.rotate(self._client, bucket, fence.choose_epoch(self._chance))
+                if binding.written and self._audit is not None:
+                    self._audit.note("epoch_changed", {"epoch": binding.epoch})
                 answer = script.run(self._client, keys, arguments)
             if answer == ["fenced"]:
                 raise Fenced

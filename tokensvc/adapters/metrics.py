@@ -1,0 +1,118 @@
+"""What the service counts, for Prometheus: see docs/metrics.md.
+
+No label has a value that a client can choose: an event, a version, a profile of the configuration, a code, a script.
+Who asked, for what and with which nonce is in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from tokensvc.ports import Audit
+
+from .metrics_files import take_number
+
+_LABELS: Final = ("version", "profile", "code")
+_STORE_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+_AGE_SECONDS: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+
+class Metrics:
+    """The metrics of this process, and the totals of all that count in the same directory. Make one a process."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        """Count in `directory`, which has to be that of the environment's `metrics_files.VARIABLE`; else alone.
+
+        OSError if there is no such directory.
+        """
+        disable_created_metrics()  # type: ignore[no-untyped-call] # they would say when a file was made, not more
+        self._directory = directory
+        self._registry = None if directory is not None else CollectorRegistry()
+        if directory is not None:
+            number = take_number(directory)
+            values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+        here = self._registry
+        self._events = Counter("tokensvc_events", "What happened.", ("event", *_LABELS), registry=here)
+        self._bytes = Counter("tokensvc_upload_bytes", "Bytes of the files that were kept.", registry=here)
+        self._age = Histogram(
+            "tokensvc_redemption_age_seconds",
+            "Seconds from issue to redemption.",
+            buckets=_AGE_SECONDS,
+            registry=here,
+        )
+        self._store = Histogram(
+            "tokensvc_store_seconds",
+            "How long the nonce store took to answer, tries again included.",
+            ("script",),
+            buckets=_STORE_SECONDS,
+            registry=here,
+        )
+        self._store_outages = Counter(
+            "tokensvc_store_outages", "Questions that the nonce store did not answer.", ("script",), registry=here
+        )
+        self._throttle_open = Counter(
+            "tokensvc_throttle_open",
+            "Requests that were not throttled because Redis did not answer.",
+            registry=here,
+        )
+        self._breaker = Counter(
+            "tokensvc_breaker_openings", "Times that the silent nonce store was given up for a second.", registry=here
+        )
+        self._epochs = Counter(
+            "tokensvc_epoch_changes", "Epochs that were begun; what was outstanding became stale.", registry=here
+        )
+
+    def count(self, event: str, facts: Mapping[str, str | int | None]) -> None:
+        """Count an event of `ports.Audit`."""
+        self._events.labels(event, *(str(facts.get(name) or "") for name in _LABELS)).inc()
+        match event, facts:
+            case "redeemed", {"age": int(age)}:
+                self._age.observe(max(age, 0))
+            case "stored", {"size": int(size)}:
+                self._bytes.inc(size)
+            case "breaker_opened", _:
+                self._breaker.inc()
+            case "epoch_changed", _:
+                self._epochs.inc()
+
+    def store_answered(self, script: str, seconds: float, answered: bool) -> None:
+        """The nonce store answered a script, or did not, after that time."""
+        self._store.labels(script).observe(seconds)
+        if not answered:
+            self._store_outages.labels(script).inc()
+
+    def unthrottled(self) -> None:
+        """The throttle let a request through because it could not ask."""
+        self._throttle_open.inc()
+
+    def text(self) -> bytes:
+        """All totals in Prometheus' text format 0.0.4."""
+        registry = self._registry
+        if registry is None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, str(self._directory))  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+
+class Metered:
+    """An audit that counts each event and passes it on."""
+
+    def __init__(self, inner: Audit, metrics: Metrics) -> None:
+        self._inner, self._metrics = inner, metrics
+
+    def note(self, event: str, facts: Mapping[str, str | int | None]) -> None:
+        """Count it, and pass it on."""
+        self._metrics.count(event, facts)
+        self._inner.note(event, facts)
