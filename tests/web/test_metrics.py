@@ -207,7 +207,7 @@ def test_no_label_says_who_or_what_it_was(service: Service) -> None:
         "event": re.compile(r"[a-z_]{4,20}"),
         "version": re.compile("v1|v2|"),
         "code": re.compile("|".join(re.escape(code) for code in (*Code, "store.unavailable", "internal", ""))),
-        "script": re.compile(r"[a-z]{4,12}"),
+        "script": re.compile(r"[a-z_]{4,12}"),
         "le": re.compile(r"[0-9.]+|\+Inf"),
     }
     for name, labels in totals(service):
