@@ -519,7 +519,8 @@ def test_every_private_key_is_compared_too(
     basic = "Basic " + base64.b64encode(f"{text}:".encode()).decode()
     answer = service.upload("v1", {"fileName": "a.png"}, Authorization=basic)
     assert answer.status_code == (403 if presented == "unknown" else 200)
-    assert compared[: len(known)] == [text.encode() for text in known.values()]
+    times = 1 if presented == "unknown" else 2  # before the body is read, and if that is good, with the form again
+    assert compared == [text.encode() for text in known.values()] * times
 
 
 # The identity provider's keys, under load
