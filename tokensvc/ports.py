@@ -63,7 +63,8 @@ class RecordOutcome(StrEnum):
 class Recording:
     """`limit` is the one that refused, and `retry_after` the seconds (at least 1) after which it would not.
 
-    `remaining` is how many more the subject may have at once: None without a quota, and where a call is repeated.
+    `remaining` is how many more the subject may have at once, and then `limit` is the one that says so: both None
+    without a quota, and where a call is repeated.
     `known` are the places in a batch whose nonces EXIST.
     """
 

@@ -22,6 +22,9 @@ from .window import MAX_LIFETIME_SECONDS
 
 DEFAULT_LIFETIME_SECONDS: Final = 1800
 
+RESERVED_NAMES: Final = frozenset({"batch", "limits"})
+"""No profile has one of these: they are path segments after /auth that mean something else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:

@@ -31,6 +31,7 @@ from .limits import limits_blueprint
 from .metrics import metrics_blueprint
 from .multipart import FormLimits
 from .operate import operate_blueprint
+from .profile_names import ProfileName
 from .redeem import redeem_blueprint
 from .uploads import uploads_blueprint
 
@@ -102,6 +103,7 @@ def create_app(doors: Doors) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # no redirects: a path is one of ours or nothing
+    app.url_map.converters["profile"] = ProfileName
     app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it; members keep ImageKit's order
     app.config["PROXIES"] = doors.proxies
     problems.install(app, doors.audit, doors.issue.profiles)
