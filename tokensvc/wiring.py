@@ -32,13 +32,16 @@ from tokensvc.adapters.metrics import Metered, Metrics
 from tokensvc.adapters.metrics_files import VARIABLE
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import Cluster, connect_any
+from tokensvc.adapters.remote_files import HttpsFiles
 from tokensvc.adapters.throttle import RedisThrottle
 from tokensvc.core.addresses import Peers
+from tokensvc.core.hosts import HostNames
 from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
 from tokensvc.core.profiles import Profile
 from tokensvc.ports import Audit, CallerSource, FileStore, NonceStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.explain import Explain
+from tokensvc.service.fetching import Fetching
 from tokensvc.service.issue import Issue
 from tokensvc.service.operate import Introspect, Revoke
 from tokensvc.service.redeem import Redeem
@@ -248,8 +251,20 @@ def issue(
 
 def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
+    remote = settings.upload.remote
+    fetched = HttpsFiles(hosts=HostNames.of(remote.hosts), seconds=remote.seconds, audit=audit())
+    fetching = Fetching(fetched, profiles(settings), remote.enabled, clock)
     return Accept(
-        accepted_keys(settings), _cross_off(settings), nonces, files, inspect, clock, chance, audit(), throttle
+        accepted_keys(settings),
+        _cross_off(settings),
+        nonces,
+        files,
+        inspect,
+        clock,
+        chance,
+        audit(),
+        throttle,
+        fetching,
     )
 
 

@@ -105,7 +105,7 @@ def _profile(
             )
     for table in ("force", "allow", "defaults"):
         for parameter in _table(profile.get(table)):
-            if parameter not in PARAMETERS:
+            if parameter not in PARAMETERS and (table, parameter) != ("allow", "file"):
                 remedy = f"use some of: {', '.join(PARAMETERS)}"
                 yield Fault(f"{place}.{table}.{parameter}", "is no upload parameter", remedy)
 

@@ -103,6 +103,7 @@ def create_app(doors: Doors) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # no redirects: a path is one of ours or nothing
+    app.url_map.redirect_defaults = False  # or /auth/default would be sent on to /auth
     app.url_map.converters["profile"] = ProfileName
     app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it; members keep ImageKit's order
     app.config["PROXIES"] = doors.proxies
