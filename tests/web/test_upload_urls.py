@@ -300,3 +300,13 @@ def test_the_url_is_in_no_log(make: Made, log: list[str]) -> None:
     """It may hold a signature; the host is told."""
     v1(make(), f"https://{HOST}/nothing?signature=CANARY")
     assert not [line for line in log if "CANARY" in line]
+
+
+def test_what_a_stranger_s_body_may_weigh_is_no_limit_for_a_file_that_is_fetched(make: Made, host: RemoteHost) -> None:
+    """By then its sender is known."""
+    service = make()
+    doors = service.doors()
+    assert doors.uploads is not None
+    app = create_app(replace(doors, uploads=replace(doors.uploads, max_unverified_bytes=10)))
+    service.client = app.test_client()
+    assert assert_kept(v1(service))["size"] == len(png()) > 10
