@@ -302,7 +302,7 @@ def test_the_url_is_in_no_log(make: Made, log: list[str]) -> None:
     assert not [line for line in log if "CANARY" in line]
 
 
-def test_what_a_stranger_s_body_may_weigh_is_no_limit_for_a_file_that_is_fetched(make: Made, host: RemoteHost) -> None:
+def test_what_a_stranger_s_body_may_weigh_is_no_limit_for_a_file_that_is_fetched(make: Made) -> None:
     """By then its sender is known."""
     service = make()
     doors = service.doors()
