@@ -14,6 +14,7 @@ from .core.callers import Caller, Evidence, Presented
 from .core.nonces import NonceId
 from .core.quotas import LimitName, Quota, Remaining
 from .core.upload import Kind, StoredFile
+from .core.watermarks import Origin, Watermark
 
 Clock = Callable[[], int]
 """Unix seconds, now."""
@@ -44,7 +45,10 @@ class Redemption:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a nonce is now. `refused` is what redeeming it would come to; None while it is issued and not yet spent."""
+    """What a nonce is now. `refused` is what redeeming it would come to; None while it can be spent.
+
+    `grant` is empty for one on no record, which would be crossed off.
+    """
 
     refused: Outcome | None
     grant: str = ""
@@ -111,8 +115,14 @@ class NonceStore(Protocol):
         in their place: what this request has recorded already is not counted twice.
         """
 
-    def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
-        """Spend the nonce atomically. With `cross_off_until` an unknown one is noted as spent and is a yes, once."""
+    def redeem(
+        self, nonce: NonceId, *, request: str, cross_off_until: int | None = None, origin: Origin | None = None
+    ) -> Redemption:
+        """Spend the nonce atomically. With `cross_off_until` an unknown one is noted as spent and is a yes, once.
+
+        What a watermark revokes is REVOKED: by its record, and an unknown one by its origin. Without an origin no
+        watermark of an account concerns it.
+        """
 
     def finish(self, nonce: NonceId, *, request: str, result: str) -> None:
         """Note the result of the redemption that `request` holds, so that the same request is answered alike again."""
@@ -120,8 +130,15 @@ class NonceStore(Protocol):
     def revoke(self, nonce: NonceId, *, actor: str) -> Outcome:
         """Make an issued nonce unspendable; answers what it is now (REVOKED, or REPLAYED if it was spent before)."""
 
-    def look(self, nonce: NonceId) -> Standing:
-        """What the nonce is now; nothing is changed."""
+    def revoke_before(self, mark: Watermark) -> None:
+        """Make all unspendable that the mark concerns and that is not spent yet; when this returns, none of it can be.
+
+        It reaches also what is recorded later with an earlier time of issue. A mark of an earlier second changes
+        nothing.
+        """
+
+    def look(self, nonce: NonceId, *, cross_off: bool = False, origin: Origin | None = None) -> Standing:
+        """What the nonce is now; nothing is changed. `cross_off`: redeeming would take one on no record, too."""
 
     def ready(self) -> None:
         """Return when issue and redeem would work now; otherwise raise Outage with the reason."""

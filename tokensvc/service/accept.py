@@ -16,6 +16,7 @@ from tokensvc.core.grants import UNRESTRICTED, GrantNote
 from tokensvc.core.keys import AcceptedKeys, KeyPair
 from tokensvc.core.nonces import NonceId, Version
 from tokensvc.core.upload import Kind, StoredFile
+from tokensvc.core.watermarks import Origin
 from tokensvc.ports import (
     Audit,
     Chance,
@@ -63,6 +64,7 @@ class _Authority:
     nonce: NonceId | None = None
     record_until: int = 0
     claims: Mapping[str, str] | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +176,12 @@ class Accept:
                 field=evidence,
             )
         genuine = verify(self.keys, offer.version, fields, now)
-        return _Authority(genuine.pair, genuine.nonce, genuine.window.record_until, genuine.claims)
+        return _Authority(genuine.pair, genuine.nonce, genuine.window.record_until, genuine.claims, genuine.origin)
 
     def _redeem(self, version: Version, authority: _Authority, nonce: NonceId, request: str) -> GrantNote | None:
         """Return the grant that was recorded; None if it was not issued here."""
         until = authority.record_until if authority.pair.account in self.cross_off else None
-        redemption = self.nonces.redeem(nonce, request=request, cross_off_until=until)
+        redemption = self.nonces.redeem(nonce, request=request, cross_off_until=until, origin=authority.origin)
         event = "redeemed" if redemption.outcome is Outcome.SPENT else str(redemption.outcome)
         grant = GrantNote.from_text(redemption.grant) if redemption.grant else None
         self.audit.note(

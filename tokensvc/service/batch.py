@@ -6,7 +6,7 @@ In a v2 batch an upload that cannot be granted is told in its place, and the oth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from tokensvc.core import policy, v1, v2
@@ -18,6 +18,7 @@ from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile
 from tokensvc.core.quotas import refusal_of
+from tokensvc.core.window import Window
 from tokensvc.ports import Entry
 
 from .issue import MOST_STEPS_BACK, Issue, new_request, new_token
@@ -42,7 +43,7 @@ class Batch:
         pair, request = self.issue.rings[grant.account].signing, new_request(self.issue.chance)
         for _ in range(_MOST_ROUNDS):
             made = [v1.mint(pair, new_token(self.issue.chance), grant.window) for _ in range(count)]
-            drafts = [_Draft(grant, one.token.encode(), one.token) for one in made]
+            drafts = [_Draft(grant, grant.window, one.token.encode(), one.token) for one in made]
             if not self._record(drafts, request):
                 return made
         raise Refusal(Code.TOKEN_EXISTS, "No new tokens could be found.", "Try again.")
@@ -62,7 +63,7 @@ class Batch:
         for place, payload in enumerate(uploads):
             try:
                 grant = policy.decide(profile, caller, AskV2(_object(payload), expire), now)
-                drafts[place] = _Draft.of(pair, grant)
+                drafts[place] = _Draft.of(pair, grant, grant.window)
             except Refusal as refusal:
                 if refusal.code not in _OF_ONE_UPLOAD:
                     raise
@@ -90,7 +91,7 @@ class Batch:
     def _record(self, drafts: Sequence[_Draft], request: str) -> tuple[int, ...]:
         """Return nothing if all are on record now, else the places of those that were before; then none is."""
         first = drafts[0].grant
-        entries = [Entry(draft.nonce, draft.grant.to_text(), draft.grant.window.record_until) for draft in drafts]
+        entries = [Entry(draft.nonce, draft.grant.to_text(), draft.window.record_until) for draft in drafts]
         quota = self.issue.quota(first)
         recording = self.issue.nonces.record_batch(entries, request=request, quota=quota)
         if quota is not None and recording.limit is not None:
@@ -103,17 +104,21 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A credential that is signed and not on record yet, so it must not leave."""
+    """A credential that is signed and not on record yet, so it must not leave.
+
+    `window` is the one that is signed. The grant's, which is on record, says when it was really issued.
+    """
 
     grant: Grant
+    window: Window
     material: bytes
     text: str
     steps: int = 0
 
     @classmethod
-    def of(cls, pair: KeyPair, grant: Grant, steps: int = 0) -> _Draft:
-        token = v2.mint(pair, grant.parameters, grant.window)
-        return cls(grant, v2.signing_input(token), token, steps)
+    def of(cls, pair: KeyPair, grant: Grant, window: Window, steps: int = 0) -> _Draft:
+        token = v2.mint(pair, grant.parameters, window)
+        return cls(grant, window, v2.signing_input(token), token, steps)
 
     @property
     def nonce(self) -> NonceId:
@@ -134,9 +139,8 @@ def _apart(pair: KeyPair, drafts: Mapping[int, _Draft]) -> dict[int, _Draft]:
 def _step(pair: KeyPair, drafts: dict[int, _Draft], place: int) -> None:
     """Move one back by a second, or take it out if that is too far."""
     draft = drafts.pop(place)
-    if draft.steps < min(MOST_STEPS_BACK, draft.grant.window.lifetime - 1):
-        grant = replace(draft.grant, window=draft.grant.window.earlier(1))
-        drafts[place] = _Draft.of(pair, grant, draft.steps + 1)
+    if draft.steps < min(MOST_STEPS_BACK, draft.window.lifetime - 1):
+        drafts[place] = _Draft.of(pair, draft.grant, draft.window.earlier(1), draft.steps + 1)
 
 
 def _object(payload: object) -> Mapping[str, object]:

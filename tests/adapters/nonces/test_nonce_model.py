@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -20,10 +21,20 @@ from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces, fence
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
-from tokensvc.ports import Outcome, Redemption
+from tokensvc.core.grants import GrantNote
+from tokensvc.core.watermarks import Origin, Scope, Watermark
+from tokensvc.ports import Outcome, Redemption, Standing
 
 NONCES = st.integers(0, 2)
 REQUESTS = st.integers(0, 3)
+SCOPES: tuple[Scope, ...] = ("subject", "profile", "account")
+SECONDS = st.integers(0, 4)
+NOW = int(time.time())
+
+
+def grant_of(request: int) -> str:
+    """Each request issues to the same subject at another second."""
+    return GrantNote("default", "web", "u1", NOW + request).to_text()
 
 
 class Record:
@@ -38,6 +49,8 @@ class Model:
 
     def __init__(self) -> None:
         self.records: dict[int, Record] = {}
+        self.marks: dict[Scope, int] = {}
+        """The second before which each scope is revoked, from NOW on."""
         self.epoch = 0
         self.bound = False
 
@@ -51,22 +64,44 @@ class Model:
         self.heal()
         known = self.records.get(nonce)
         if known is None:
-            self.records[nonce] = Record("I", self.epoch, request, f"grant {request}")
+            self.records[nonce] = Record("I", self.epoch, request, grant_of(request))
             return True
         if known.state != "I" or known.held_by != request:
             return False
         return True if known.epoch == self.epoch else None
 
-    def redeem(self, nonce: int, request: int, *, cross_off: bool) -> Redemption:
+    def revoked(self, known: Record) -> bool:
+        """By a watermark, as long as it is not spent."""
+        if known.state != "I":
+            return known.state == "R"
+        return GrantNote.from_text(known.rest).issued_at < NOW + max(self.marks.values(), default=0)
+
+    def look(self, nonce: int, second: int, *, cross_off: bool) -> Standing:
+        self.heal()
+        known = self.records.get(nonce)
+        if known is None and not cross_off:
+            return Standing(Outcome.UNISSUED)
+        if known is None:
+            return Standing(Outcome.REVOKED if second < self.marks.get("account", 0) else None)
+        if known.epoch != self.epoch:
+            return Standing(Outcome.STALE)
+        if self.revoked(known):
+            return Standing(Outcome.REVOKED)
+        return Standing(None, known.rest) if known.state == "I" else Standing(Outcome.REPLAYED)
+
+    def redeem(self, nonce: int, request: int, second: int, *, cross_off: bool) -> Redemption:
+        """`second` is when an unknown one was issued, by its own word."""
         self.heal()
         known = self.records.get(nonce)
         if known is None and not cross_off:
             return Redemption(Outcome.UNISSUED)
+        if known is None and second < self.marks.get("account", 0):
+            return Redemption(Outcome.REVOKED)
         if known is None:
             known = self.records[nonce] = Record("C", self.epoch, request, "")
         if known.epoch != self.epoch:
             return Redemption(Outcome.STALE)
-        if known.state == "R":
+        if self.revoked(known):
             return Redemption(Outcome.REVOKED)
         if known.state == "I":
             known.state, known.held_by = "C", request
@@ -123,18 +158,26 @@ class StoreAndModel(RuleBasedStateMachine):
         answer: bool | None = None
         with contextlib.suppress(Outage):
             answer = self.store.record(
-                self.nonces[nonce], grant=f"grant {request}", until=soon(), request=self.requests[request]
+                self.nonces[nonce], grant=grant_of(request), until=soon(), request=self.requests[request]
             ).recorded
         assert answer == self.model.record(nonce, request)
 
-    @rule(nonce=NONCES, request=REQUESTS, cross_off=st.booleans(), lost=st.integers(0, 2))
-    def redeem(self, nonce: int, request: int, cross_off: bool, lost: int) -> None:
+    @rule(nonce=NONCES, request=REQUESTS, second=SECONDS, cross_off=st.booleans(), lost=st.integers(0, 2))
+    def redeem(self, nonce: int, request: int, second: int, cross_off: bool, lost: int) -> None:
         self.lose(lost)
-        until = soon() if cross_off else None
-        answer = self.store.redeem(self.nonces[nonce], request=self.requests[request], cross_off_until=until)
+        origin = Origin("default", NOW + second)
+        looked = self.store.look(self.nonces[nonce], origin=origin, cross_off=cross_off)
+        assert looked == self.model.look(nonce, second, cross_off=cross_off)
+        self.lose(lost)
+        answer = self.store.redeem(
+            self.nonces[nonce],
+            request=self.requests[request],
+            cross_off_until=soon() if cross_off else None,
+            origin=origin,
+        )
         if answer.outcome in {Outcome.SPENT, Outcome.FINISHED}:
             self.spenders.setdefault(nonce, set()).add(request)
-        assert answer == self.model.redeem(nonce, request, cross_off=cross_off)
+        assert answer == self.model.redeem(nonce, request, second, cross_off=cross_off)
 
     @rule(nonce=NONCES, request=REQUESTS, lost=st.integers(0, 2))
     def finish(self, nonce: int, request: int, lost: int) -> None:
@@ -146,6 +189,14 @@ class StoreAndModel(RuleBasedStateMachine):
     def revoke(self, nonce: int, lost: int) -> None:
         self.lose(lost)
         assert self.store.revoke(self.nonces[nonce], actor="ops") == self.model.revoke(nonce)
+
+    @rule(scope=st.sampled_from(SCOPES), second=SECONDS, lost=st.integers(0, 2))
+    def revoke_before(self, scope: Scope, second: int, lost: int) -> None:
+        self.lose(lost)
+        name = "u1" if scope == "subject" else "default"
+        self.store.revoke_before(Watermark(scope, name, NOW + second))
+        self.model.heal()
+        self.model.marks[scope] = max(second, self.model.marks.get(scope, 0))
 
     @rule(how=st.sampled_from([fence.rotate, fence.rebind, fence.initialise]))
     def heal(self, how: Callable[..., fence.Binding]) -> None:
@@ -167,6 +218,7 @@ class StoreAndModel(RuleBasedStateMachine):
     def flush(self) -> None:
         self.server.command("FLUSHALL")
         self.model.records.clear()
+        self.model.marks.clear()
         self.spenders.clear()
         self.model.bound = False
 

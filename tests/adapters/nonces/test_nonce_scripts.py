@@ -22,18 +22,22 @@ NAMED = {
     "revoke": scripts.REVOKE,
     "ready": scripts.READY,
     "heal": scripts.HEAL,
+    "look": scripts.LOOK,
+    "mark": scripts.MARK,
 }
 
 
 @pytest.mark.parametrize(
     ("name", "sha"),
     [
-        ("record", "beaf0ccac8b8a3b66824b7bf472b9a2c81a6d172"),
-        ("redeem", "162bc888c843f43235fe706bc013823e92bb4bc4"),
-        ("finish", "b98c3e255e478d8ae0c359847990569d9e2b120a"),
-        ("revoke", "5fdd42eec61fa0f3bda06d492e5067280c6dfb52"),
-        ("ready", "88d35c526c1352758880cb071844acd1f88f4faf"),
-        ("heal", "d2a6ec408f61f556987b0d49b5030219ee7cd4cd"),
+        ("record", "ce54db46973f245e10351dc7569fbe0eae20b7ca"),
+        ("redeem", "a3de88690f1efd1adcd8983fca3ae75e90431c70"),
+        ("finish", "dd94fd5659d5e465a5b982092c8cd7b8e5729c35"),
+        ("revoke", "e5af3d143247cc8214804408ae5688250b3a236d"),
+        ("ready", "cc2b4f10487b78e9be82a90371322fc73f1e306d"),
+        ("heal", "f2f99a08dd34e27d8207721cdbe4f4217b96404b"),
+        ("look", "475ce27fbe04c4aa1535b16b751eacc7494826ec"),
+        ("mark", "272c7bcad4bf80daa7e2dc2816bcb96f658beec5"),
     ],
 )
 def test_a_script_changes_only_on_purpose(valkey: Valkey, name: str, sha: str) -> None:

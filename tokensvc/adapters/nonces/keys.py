@@ -8,6 +8,9 @@ subject share a slot, and a script may use all at once. The counts (all end by t
 - `:d`          `<days since 1970>:<count>`
 - `:o:<epoch>`  a sorted set of the nonces that are outstanding, by the end of their record; one an epoch, because
                 after a rotation nobody can spend what was outstanding
+
+Watermarks are at `ik{BB}:w:<SHA-1 of scope, source and name>`, and `ik{BB}:w` is there while there are any: in every
+bucket the same. They end by themselves, too.
 """
 
 from __future__ import annotations

@@ -41,3 +41,23 @@ end
 local function not_outstanding(key, epoch_key, epoch, subject)
   if subject ~= '' then redis.pcall('ZREM', quota_key(epoch_key, subject, 'o:' .. epoch), string.sub(key, -22)) end
 end
+
+-- A watermark holds the second before which it revokes. The key that the names begin with is there as long as the
+-- bucket has any of them, so that a bucket without costs one look. They outlast an epoch, and mean the same in the next.
+local function mark_key(epoch_key, scope, source, name)
+  return string.sub(epoch_key, 1, -2) .. 'w:' .. redis.sha1hex(scope .. '\0' .. source .. '\0' .. name)
+end
+
+-- Whether a watermark revokes what was granted so; or, without a grant, what an account issued at that second.
+local function marked(epoch_key, account, issued_at, grant)
+  if not redis.call('GET', string.sub(epoch_key, 1, -2) .. 'w') then return false end
+  local is_note, note = pcall(cjson.decode, grant)
+  if not (is_note and type(note) == 'table' and note.issued_at) then note = nil end
+  local second = note and note.issued_at or tonumber(issued_at)
+  local function after(scope, source, name)
+    return second < tonumber(redis.call('GET', mark_key(epoch_key, scope, source, name)) or 0)
+  end
+  if account ~= '' and after('account', '', account) then return true end
+  return note and (after('profile', '', note.profile) or after('subject', '', note.subject)
+    or after('subject', note.source, note.subject))
+end

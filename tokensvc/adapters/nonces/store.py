@@ -16,6 +16,7 @@ from tokensvc.adapters.redis_client import Client
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import LimitName, Quota, Remaining
+from tokensvc.core.watermarks import Origin, Watermark
 from tokensvc.ports import Audit, Chance, Entry, Outcome, Recording, RecordOutcome, Redemption, Standing
 
 from . import fence, scripts
@@ -130,13 +131,15 @@ class RedisNonces:
                 break
         return recording
 
-    def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
+    def redeem(
+        self, nonce: NonceId, *, request: str, cross_off_until: int | None = None, origin: Origin | None = None
+    ) -> Redemption:
         """Spend the nonce. An unknown one with `cross_off_until` is noted as spent until then, and is a yes, once.
 
         Crossing off is a list of what was used: if the store is emptied, what was on it can be used once more.
         """
         until = "" if cross_off_until is None else _time(cross_off_until)
-        word, *rest = self._ask(scripts.REDEEM, nonce, _checked(request), until)
+        word, *rest = self._ask(scripts.REDEEM, nonce, _checked(request), until, *_texts(origin))
         match Outcome(word):
             case Outcome.SPENT:
                 return Redemption(Outcome.SPENT, grant=rest[0])
@@ -157,9 +160,18 @@ class RedisNonces:
         word, *_ = self._ask(scripts.REVOKE, nonce, actor)
         return Outcome(word)
 
-    def look(self, nonce: NonceId) -> Standing:
+    def revoke_before(self, mark: Watermark) -> None:
+        """Refuse from now on what the mark concerns. With several buckets it is in all of them when this returns.
+
+        After an outage it may be in some of them: ask again.
+        """
+        texts = [mark.scope, mark.source, mark.name, _time(mark.issued_before), _time(mark.until)]
+        for bucket in range(self._buckets):
+            self._ask_bucket(scripts.MARK, bucket, [epoch_key(bucket)], texts)
+
+    def look(self, nonce: NonceId, *, cross_off: bool = False, origin: Origin | None = None) -> Standing:
         """What the nonce is now; nothing is changed. It may be something else by the time that the answer is read."""
-        word, *rest = self._ask(scripts.LOOK, nonce)
+        word, *rest = self._ask(scripts.LOOK, nonce, "1" if cross_off else "", *_texts(origin))
         return Standing(None, rest[0]) if word == "issued" else Standing(Outcome(word))
 
     def ready(self) -> None:
@@ -249,6 +261,10 @@ def _arguments(quota: Quota) -> tuple[str, ...]:
     if all(limit is None for limit in limits):
         return ()
     return (quota.subject_id, *("" if limit is None else str(limit) for limit in limits))
+
+
+def _texts(origin: Origin | None) -> tuple[str, str]:
+    return ("", "0") if origin is None else (origin.account, str(origin.issued_at))
 
 
 def _time(until: int) -> str:
