@@ -17,9 +17,13 @@ from tokensvc.ports import Outcome
 
 NAMED = {
     "record": scripts.RECORD,
+    "record_batch": scripts.RECORD_BATCH,
     "redeem": scripts.REDEEM,
+    "commit": scripts.COMMIT,
+    "release": scripts.RELEASE,
     "finish": scripts.FINISH,
     "revoke": scripts.REVOKE,
+    "look": scripts.LOOK,
     "ready": scripts.READY,
     "heal": scripts.HEAL,
 }
@@ -28,12 +32,16 @@ NAMED = {
 @pytest.mark.parametrize(
     ("name", "sha"),
     [
-        ("record", "beaf0ccac8b8a3b66824b7bf472b9a2c81a6d172"),
-        ("redeem", "162bc888c843f43235fe706bc013823e92bb4bc4"),
-        ("finish", "b98c3e255e478d8ae0c359847990569d9e2b120a"),
-        ("revoke", "5fdd42eec61fa0f3bda06d492e5067280c6dfb52"),
-        ("ready", "88d35c526c1352758880cb071844acd1f88f4faf"),
-        ("heal", "d2a6ec408f61f556987b0d49b5030219ee7cd4cd"),
+        ("record", "57e89d241a81dab38bb7ba10ef3178f2cca00f2c"),
+        ("record_batch", "377c4d38aa9d5ef758433f5edb34ff5b7da181c0"),
+        ("redeem", "882b2ff4f2eaf9a904bda496e9d36bc93d874607"),
+        ("commit", "cdf2d3ce1caf061f182a4c65478b2a64699fd000"),
+        ("release", "638a9e32241cc0f015d4aa66b1e67969335ff0f0"),
+        ("finish", "156e3e8681a75027927b58e21c0d9c5dd9fd07d0"),
+        ("revoke", "ac612b76264688d7668e7886ab0d667465f5875d"),
+        ("look", "72d2c32261dcfa590f44b69a85e57d6e3e0a5f2b"),
+        ("ready", "9aa5d6d0bc329f2d9930e3961a4662beecc782f1"),
+        ("heal", "35f4e1f3cff27c336b36565cf2baae175c8f5d04"),
     ],
 )
 def test_a_script_changes_only_on_purpose(valkey: Valkey, name: str, sha: str) -> None:
@@ -45,14 +53,27 @@ def test_a_script_changes_only_on_purpose(valkey: Valkey, name: str, sha: str) -
 @pytest.mark.parametrize("script", NAMED.values(), ids=NAMED)
 def test_only_what_adds_a_record_is_refused_by_a_full_store(script: Script) -> None:
     flags = script.text.partition("\n")[0]
-    assert flags == ("#!lua" if script in {scripts.RECORD, scripts.READY} else "#!lua flags=allow-oom")
+    adds = {scripts.RECORD, scripts.RECORD_BATCH, scripts.READY}
+    assert flags == ("#!lua" if script in adds else "#!lua flags=allow-oom")
 
 
 @pytest.mark.parametrize("script", NAMED.values(), ids=NAMED)
 def test_only_record_writes_an_issued_record_and_only_where_there_is_none(script: Script) -> None:
-    writes = [line for line in script.text.splitlines() if "value_of('I'" in line]
-    assert len(writes) == (script is scripts.RECORD)
-    assert all("'NX'" in line for line in writes)
+    """A batch looks before, in the same step."""
+    assert script.text.count("value_of('I'") == 1  # in the preamble, for the one function that does
+    writes = [line for line in script.text.splitlines() if " issued(" in line and "function" not in line]
+    assert len(writes) == (script in {scripts.RECORD, scripts.RECORD_BATCH})
+    assert all("'NX'" in line for line in writes if script is scripts.RECORD)
+
+
+@pytest.mark.parametrize("script", NAMED.values(), ids=NAMED)
+def test_claims_are_removed_by_release_and_where_their_time_has_ended(script: Script) -> None:
+    """And where the same request claims again. Nothing else makes a use free."""
+    own = script.text.rpartition("'C', nil")[2]
+    removals = {scripts.REDEEM: 1, scripts.RELEASE: 1}
+    assert own.count("table.remove") == removals.get(script, 0)
+    with_uses = script.text.count("table.remove") - own.count("table.remove")
+    assert with_uses == ("local function make_room" in script.text)
 
 
 @pytest.mark.parametrize("script", NAMED.values(), ids=NAMED)
@@ -80,6 +101,8 @@ def test_a_server_that_does_not_know_the_scripts_learns_them_within_the_call() -
         store = RedisNonces(client, chance=os.urandom, sleep=no_pause)
         for _ in range(2):
             nonce, request = new_nonce(), new_request()
+            assert store.commit(nonce, request=request) is Outcome.UNISSUED
+            store.release(nonce, request=request)
             assert store.record(nonce, grant="g", until=soon(), request=new_request()).recorded
             own.command("SCRIPT", "FLUSH")
             assert store.redeem(nonce, request=request).outcome is Outcome.SPENT
@@ -87,4 +110,4 @@ def test_a_server_that_does_not_know_the_scripts_learns_them_within_the_call() -
             assert store.redeem(nonce, request=request).result == "file"
             assert store.revoke(nonce, actor="ops") is Outcome.REPLAYED
             store.ready()
-        assert own.command("INFO", "commandstats")["cmdstat_eval"]["calls"] == 6 + 5
+        assert own.command("INFO", "commandstats")["cmdstat_eval"]["calls"] == 8 + 7

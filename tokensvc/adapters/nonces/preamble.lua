@@ -18,18 +18,26 @@ end
 --   C  spent, by the request that redeemed it    rest: the grant
 --   D  done, by the request that redeemed it     rest: the result
 --   R  revoked                                   rest: who revoked it
+--   M  one with uses, by the request that recorded it; rest: see uses.lua. A version of the service that does not know
+--      the letter finds no record of its own, and refuses.
 -- No script leads from C, D or R back to I. The time of expiry is set once, when the record is made.
 -- Returns the four and the subject; nothing if there is no record; for what is no record of ours a state in no epoch.
 local function read(key)
   local value = redis.call('GET', key)
   if not value then return nil end
-  local state, epoch, request, rest = string.match(value, '^([ICDR]):([%w_-]+):([%w_-]+):(.*)$')
+  local state, epoch, request, rest = string.match(value, '^([ICDRM]):([%w_-]+):([%w_-]+):(.*)$')
   if not state then return '?' end
   return state, epoch, string.sub(request, 1, 22), rest, string.sub(request, 23)
 end
 
 local function value_of(state, epoch, request, rest)
   return state .. ':' .. epoch .. ':' .. request .. ':' .. rest
+end
+
+-- The record of a nonce that is just issued. `uses` is empty for one use that the first attempt spends.
+local function issued(epoch, owner, uses, grant)
+  if uses == '' then return value_of('I', epoch, owner, grant) end
+  return value_of('M', epoch, owner, uses .. ',0,:' .. grant)
 end
 
 -- A subject's counts are beside the records: its id is in a record or an argument, so the key is made up here.
