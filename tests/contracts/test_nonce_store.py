@@ -5,33 +5,20 @@ The waiting store runs as a user who may do nothing but what `APP_RIGHTS` says.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
-from tests.support.valkey import APP_RIGHTS, Valkey
-from tokensvc.adapters.nonces import RedisNonces, fence
-from tokensvc.adapters.redis_client import connect
 from tokensvc.core.grants import GrantNote
+from tokensvc.core.uses import Uses
 from tokensvc.core.watermarks import Origin, Watermark
 from tokensvc.ports import NonceStore, Outcome, Redemption, Standing
 
 
-@pytest.fixture(params=["rotate", "wait"])
-def store(request: pytest.FixtureRequest, valkey: Valkey) -> Iterator[NonceStore]:
-    if request.param == "rotate":
-        with contextlib.closing(valkey.client()) as client:
-            yield RedisNonces(client, chance=os.urandom)
-        return
-    valkey.command("ACL", "SETUSER", "app", "reset", "on", ">app-password", *APP_RIGHTS.split())
-    with contextlib.closing(valkey.client()) as operator:
-        fence.initialise(operator, 0, "epoch-00")
-    with contextlib.closing(connect(valkey.url_as("app", "app-password"), connections=4)) as client:
-        yield RedisNonces(client, chance=os.urandom, on_fence="wait")
+@pytest.fixture
+def store(nonce_store: NonceStore) -> NonceStore:
+    return nonce_store
 
 
 def test_what_was_recorded_is_redeemed_once_with_its_grant(store: NonceStore) -> None:
@@ -186,8 +173,10 @@ def test_a_store_that_answers_is_ready(store: NonceStore) -> None:
     store.ready()
 
 
-def a_grant(subject: str, issued_at: int, *, source: str = "web", profile: str = "default") -> str:
-    return GrantNote(profile, source, subject, issued_at).to_text()
+def a_grant(
+    subject: str, issued_at: int, *, source: str = "web", profile: str = "default", account: str = "default"
+) -> str:
+    return GrantNote(account, profile, source, subject, issued_at).to_text()
 
 
 @pytest.mark.parametrize("scope", ["subject", "subject of a source", "profile", "account"])
@@ -206,7 +195,7 @@ def test_what_was_issued_before_a_watermark_is_refused_and_what_was_issued_in_it
     origin = Origin(account, now + 5)
     earlier, later = new_nonce(), new_nonce()
     for nonce, issued_at in ((earlier, now - 1), (later, now)):
-        grant = a_grant(subject, issued_at, profile=profile)
+        grant = a_grant(subject, issued_at, profile=profile, account=account)
         store.record(nonce, grant=grant, until=soon(), request=new_request())
     assert store.look(earlier, origin=origin).refused is None
     store.revoke_before(marks[scope])
@@ -236,10 +225,31 @@ def test_a_watermark_concerns_nobody_else(store: NonceStore) -> None:
         ("ab", name, f"{name}4", name),
     ):
         nonce = new_nonce()
-        grant = a_grant(subject, now - 60, source=source, profile=profile)
+        grant = a_grant(subject, now - 60, source=source, profile=profile, account=account)
         store.record(nonce, grant=grant, until=soon(), request=new_request())
-        origin = Origin(account, now - 60)
-        assert store.redeem(nonce, request=new_request(), origin=origin).outcome is Outcome.SPENT
+        assert store.redeem(nonce, request=new_request()).outcome is Outcome.SPENT
+
+
+def test_uses_that_are_left_and_claims_that_are_not_committed_are_revoked_too(store: NonceStore) -> None:
+    """What is spent stays spent, and what is all spent is not called revoked."""
+    name, now, first, second = new_request(), int(time.time()), new_request(), new_request()
+    several, claimed, used_up = new_nonce(), new_nonce(), new_nonce()
+    for nonce, uses in ((several, Uses(2)), (claimed, Uses(2, "on-success")), (used_up, Uses(2))):
+        store.record(nonce, grant=a_grant(name, now - 1), until=soon(), request=new_request(), uses=uses)
+    assert store.redeem(several, request=first).outcome is Outcome.SPENT
+    assert store.redeem(claimed, request=first, lease=600).outcome is Outcome.CLAIMED
+    assert store.commit(claimed, request=first) is Outcome.SPENT
+    assert store.redeem(claimed, request=second, lease=600).outcome is Outcome.CLAIMED
+    assert [store.redeem(used_up, request=new_request()).outcome for _ in range(2)] == [Outcome.SPENT] * 2
+    store.revoke_before(Watermark("subject", name, now))
+    assert store.redeem(several, request=new_request()).outcome is Outcome.REVOKED
+    assert store.redeem(several, request=first).outcome is Outcome.SPENT
+    assert store.commit(claimed, request=first) is Outcome.SPENT
+    assert store.commit(claimed, request=second) is Outcome.REVOKED
+    assert store.redeem(claimed, request=second, lease=600).outcome is Outcome.REVOKED
+    assert store.redeem(used_up, request=new_request()).outcome is Outcome.REPLAYED
+    standings = [store.look(nonce).refused for nonce in (several, claimed, used_up)]
+    assert standings == [Outcome.REVOKED, Outcome.REVOKED, Outcome.REPLAYED]
 
 
 def test_a_watermark_only_rises(store: NonceStore) -> None:
@@ -283,7 +293,7 @@ def test_an_unknown_one_is_held_to_its_accounts_watermark_by_what_it_says(store:
     nonce = new_nonce()
     assert store.look(nonce, origin=earlier) == Standing(Outcome.UNISSUED)
     assert store.look(nonce, origin=earlier, cross_off=True) == Standing(Outcome.REVOKED)
-    assert store.look(nonce, origin=later, cross_off=True) == Standing(None)
+    assert store.look(nonce, origin=later, cross_off=True) == Standing(None, "", 1)
     assert store.redeem(nonce, request=new_request(), origin=earlier).outcome is Outcome.UNISSUED
     refused = store.redeem(nonce, request=new_request(), origin=earlier, cross_off_until=soon())
     assert refused == Redemption(Outcome.REVOKED)

@@ -17,27 +17,33 @@ from tokensvc.ports import Outcome
 
 NAMED = {
     "record": scripts.RECORD,
+    "record_batch": scripts.RECORD_BATCH,
     "redeem": scripts.REDEEM,
+    "commit": scripts.COMMIT,
+    "release": scripts.RELEASE,
     "finish": scripts.FINISH,
     "revoke": scripts.REVOKE,
-    "ready": scripts.READY,
-    "heal": scripts.HEAL,
     "look": scripts.LOOK,
     "mark": scripts.MARK,
+    "ready": scripts.READY,
+    "heal": scripts.HEAL,
 }
 
 
 @pytest.mark.parametrize(
     ("name", "sha"),
     [
-        ("record", "ce54db46973f245e10351dc7569fbe0eae20b7ca"),
-        ("redeem", "a3de88690f1efd1adcd8983fca3ae75e90431c70"),
-        ("finish", "dd94fd5659d5e465a5b982092c8cd7b8e5729c35"),
-        ("revoke", "e5af3d143247cc8214804408ae5688250b3a236d"),
-        ("ready", "cc2b4f10487b78e9be82a90371322fc73f1e306d"),
-        ("heal", "f2f99a08dd34e27d8207721cdbe4f4217b96404b"),
-        ("look", "475ce27fbe04c4aa1535b16b751eacc7494826ec"),
-        ("mark", "272c7bcad4bf80daa7e2dc2816bcb96f658beec5"),
+        ("record", "6765633562ef82f6502354f6c51edea87a940862"),
+        ("record_batch", "5948cba5ba587d057d9231c50119866ad97f63c6"),
+        ("redeem", "0d73043195ed66407e25eed3d94f508e889d504e"),
+        ("commit", "6fc9117a33fc53d6cb5b5571dc85e1c81bcb485f"),
+        ("release", "4f4c88fcebd7bfef3daeb8d1eeb3ef10dd9f87e4"),
+        ("finish", "818a38eaa2a6ad221734301902f043b7f917382f"),
+        ("revoke", "1def137a9c1f81f83a96924b2eaf318d95b37d0d"),
+        ("look", "3a62d870c39a47b4e2d131dd26cba4981af184bb"),
+        ("mark", "7a9140adb36624c2ef07a5aed27f6b3aaeba5dbf"),
+        ("ready", "cca584a9f2f765af4074388651ca0f0de6ade155"),
+        ("heal", "924bb7da88785e5fb0d9f0ccb69d1977c4948c93"),
     ],
 )
 def test_a_script_changes_only_on_purpose(valkey: Valkey, name: str, sha: str) -> None:
@@ -49,14 +55,27 @@ def test_a_script_changes_only_on_purpose(valkey: Valkey, name: str, sha: str) -
 @pytest.mark.parametrize("script", NAMED.values(), ids=NAMED)
 def test_only_what_adds_a_record_is_refused_by_a_full_store(script: Script) -> None:
     flags = script.text.partition("\n")[0]
-    assert flags == ("#!lua" if script in {scripts.RECORD, scripts.READY} else "#!lua flags=allow-oom")
+    adds = {scripts.RECORD, scripts.RECORD_BATCH, scripts.READY}
+    assert flags == ("#!lua" if script in adds else "#!lua flags=allow-oom")
 
 
 @pytest.mark.parametrize("script", NAMED.values(), ids=NAMED)
 def test_only_record_writes_an_issued_record_and_only_where_there_is_none(script: Script) -> None:
-    writes = [line for line in script.text.splitlines() if "value_of('I'" in line]
-    assert len(writes) == (script is scripts.RECORD)
-    assert all("'NX'" in line for line in writes)
+    """A batch looks before, in the same step."""
+    assert script.text.count("value_of('I'") == 1  # in the preamble, for the one function that does
+    writes = [line for line in script.text.splitlines() if " issued(" in line and "function" not in line]
+    assert len(writes) == (script in {scripts.RECORD, scripts.RECORD_BATCH})
+    assert all("'NX'" in line for line in writes if script is scripts.RECORD)
+
+
+@pytest.mark.parametrize("script", NAMED.values(), ids=NAMED)
+def test_claims_are_removed_by_release_and_where_their_time_has_ended(script: Script) -> None:
+    """And where the same request claims again. Nothing else makes a use free."""
+    own = script.text.rpartition("'C', nil")[2]
+    removals = {scripts.REDEEM: 1, scripts.RELEASE: 1}
+    assert own.count("table.remove") == removals.get(script, 0)
+    with_uses = script.text.count("table.remove") - own.count("table.remove")
+    assert with_uses == ("local function make_room" in script.text)
 
 
 @pytest.mark.parametrize("script", NAMED.values(), ids=NAMED)
@@ -84,6 +103,8 @@ def test_a_server_that_does_not_know_the_scripts_learns_them_within_the_call() -
         store = RedisNonces(client, chance=os.urandom, sleep=no_pause)
         for _ in range(2):
             nonce, request = new_nonce(), new_request()
+            assert store.commit(nonce, request=request) is Outcome.UNISSUED
+            store.release(nonce, request=request)
             assert store.record(nonce, grant="g", until=soon(), request=new_request()).recorded
             own.command("SCRIPT", "FLUSH")
             assert store.redeem(nonce, request=request).outcome is Outcome.SPENT
@@ -91,4 +112,4 @@ def test_a_server_that_does_not_know_the_scripts_learns_them_within_the_call() -
             assert store.redeem(nonce, request=request).result == "file"
             assert store.revoke(nonce, actor="ops") is Outcome.REPLAYED
             store.ready()
-        assert own.command("INFO", "commandstats")["cmdstat_eval"]["calls"] == 6 + 5
+        assert own.command("INFO", "commandstats")["cmdstat_eval"]["calls"] == 8 + 7

@@ -21,7 +21,7 @@ from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
 from tokensvc.core.grants import GrantNote
 from tokensvc.core.nonces import NonceId
-from tokensvc.core.watermarks import Origin, Watermark
+from tokensvc.core.watermarks import Watermark
 from tokensvc.core.window import LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
 from tokensvc.ports import Outcome
 
@@ -43,13 +43,13 @@ def client(own: Valkey) -> Iterator[redis.Redis]:
 def issue(store: RedisNonces, subject: str, issued_at: int, nonce: NonceId | None = None) -> NonceId:
     """A credential of that subject on record."""
     nonce = nonce or new_nonce()
-    grant = GrantNote("default", "web", subject, issued_at).to_text()
+    grant = GrantNote("default", "default", "web", subject, issued_at).to_text()
     assert store.record(nonce, grant=grant, until=soon(), request=new_request()).recorded
     return nonce
 
 
 def redeem(store: RedisNonces, nonce: NonceId) -> Outcome:
-    return store.redeem(nonce, request=new_request(), origin=Origin("default", 0)).outcome
+    return store.redeem(nonce, request=new_request()).outcome
 
 
 def test_it_is_in_every_bucket_when_it_is_answered(client: redis.Redis) -> None:

@@ -1,7 +1,7 @@
 #!lua
 -- Notes several nonces as issued and counts them, or does nothing. No flag, as in record: a full store refuses this.
 -- KEYS: epoch record, records. ARGV: request; subject, rate, its seconds, per day, outstanding (all empty if there is no
--- quota, and each that is no limit); and for each record its grant and until.
+-- quota, and each that is no limit), uses (as in record); and for each record its grant and until.
 -- Answers {recorded, how many more (if counted just now)} | {rate | per_day | outstanding, seconds to wait} |
 -- {exists, places from 0 …} | {stale | late | fenced | hidden}.
 local epoch, why = fence(KEYS[1])
@@ -16,9 +16,9 @@ local fresh, known = {}, {'exists'}
 for place = 0, #KEYS - 2 do
   local state, written_in, owner = read(KEYS[place + 2])
   if not state then
-    if tonumber(ARGV[8 + 2 * place]) <= second then return {'late'} end
+    if tonumber(ARGV[9 + 2 * place]) <= second then return {'late'} end
     fresh[#fresh + 1] = place
-  elseif state ~= 'I' or owner ~= request then
+  elseif (state ~= 'I' and state ~= 'M') or owner ~= request then
     known[#known + 1] = tostring(place)
   elseif written_in ~= epoch then
     return {'stale'}
@@ -63,9 +63,9 @@ end
 
 local owner = outstanding and request .. subject or request
 for _, place in ipairs(fresh) do
-  local key, grant, til = KEYS[place + 2], ARGV[7 + 2 * place], ARGV[8 + 2 * place]
+  local key, grant, til = KEYS[place + 2], ARGV[8 + 2 * place], ARGV[9 + 2 * place]
   local nonce = string.sub(key, -22)
-  redis.call('SET', key, value_of('I', epoch, owner, grant), 'EXAT', til)
+  redis.call('SET', key, issued(epoch, owner, ARGV[7], grant), 'EXAT', til)
   if outstanding then redis.call('ZADD', outstanding_key, til, nonce) end
   if rate then redis.call('ZADD', rate_key, string.format('%.0f', now), nonce .. request) end
 end

@@ -1,4 +1,5 @@
-"""The Lua files as scripts that can be run. `preamble.lua` is put after the first line of each of the others.
+"""The Lua files as scripts that can be run. `preamble.lua` is put after the first line of each of the others, and
+`uses.lua` after that where a record with uses may be read.
 
 The first line is the script's flags and has to stay first. `allow-oom` is on all that only change a record
 which is already there: a store that is full refuses to record, and goes on redeeming.
@@ -35,20 +36,23 @@ class Script:
         return [part.decode() if isinstance(part, bytes) else str(part) for part in answer]
 
 
-def _load(name: str) -> Script:
+def _load(name: str, *before: str) -> Script:
     here = files(__package__)
     flags, _, body = here.joinpath(f"{name}.lua").read_text("utf-8").partition("\n")
-    text = "\n".join((flags, here.joinpath("preamble.lua").read_text("utf-8"), body))
+    texts = (here.joinpath(f"{one}.lua").read_text("utf-8") for one in ("preamble", *before))
+    text = "\n".join((flags, *texts, body))
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), name)
 
 
 RECORD: Final = _load("record")
 REMAINING: Final = _load("remaining")
 RECORD_BATCH: Final = _load("record_batch")
-REDEEM: Final = _load("redeem")
-FINISH: Final = _load("finish")
-REVOKE: Final = _load("revoke")
-LOOK: Final = _load("look")
+REDEEM: Final = _load("redeem", "uses")
+COMMIT: Final = _load("commit", "uses")
+RELEASE: Final = _load("release", "uses")
+FINISH: Final = _load("finish", "uses")
+REVOKE: Final = _load("revoke", "uses")
+LOOK: Final = _load("look", "uses")
 MARK: Final = _load("mark")
 READY: Final = _load("ready")
 HEAL: Final = _load("heal")

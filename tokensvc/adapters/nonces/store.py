@@ -7,7 +7,6 @@ failed.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
@@ -16,23 +15,21 @@ from tokensvc.adapters.redis_client import Client
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import LimitName, Quota, Remaining
+from tokensvc.core.uses import ONCE, Uses
 from tokensvc.core.watermarks import Origin, Watermark
 from tokensvc.ports import Audit, Chance, Entry, Outcome, Recording, RecordOutcome, Redemption, Standing
 
 from . import fence, scripts
+from .arguments import checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
 from .attempts import Attempts, Fenced, Unanswered
 from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key
 from .lanes import Lane, Lanes
 
-_REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 TURN_SECONDS: Final = 10.0
 """The longest queue that a burst may make. A store that is silent empties it at once, by the breaker."""
 
 Observe = Callable[[str, float, bool], None]
 """Told of each question: the script's name, the seconds it took with all its tries, and whether it was answered."""
-
-_END_OF_TIME: Final = 10**10
-"""Unix seconds of eleven digits: later than any window, and a longer number would be an error of the store."""
 
 
 class RedisNonces:
@@ -78,13 +75,23 @@ class RedisNonces:
             chance, patient=on_fence == "wait", sleep=sleep or time.sleep, monotonic=self._monotonic
         )
 
-    def record(self, nonce: NonceId, *, grant: str, until: int, request: str, quota: Quota | None = None) -> Recording:
+    def record(
+        self,
+        nonce: NonceId,
+        *,
+        grant: str,
+        until: int,
+        request: str,
+        quota: Quota | None = None,
+        uses: Uses = ONCE,
+    ) -> Recording:
         """Note the nonce as issued until the Unix time `until`, and count it, in one round trip.
 
         Time is the server's. A refused one counts nothing, and neither does one that EXISTS.
         """
-        counted = () if quota is None else _arguments(quota)
-        word, *rest = self._ask(scripts.RECORD, nonce, _checked(request), grant, _time(until), *counted)
+        counted = () if quota is None else quota_arguments(quota)
+        noted = (checked(request), grant, time_text(until), uses_text(uses))
+        word, *rest = self._ask(scripts.RECORD, nonce, *noted, *counted)
         return self._recording(word, rest)
 
     def _recording(self, word: str, rest: list[str]) -> Recording:
@@ -100,7 +107,7 @@ class RedisNonces:
 
         With more than one bucket it is what any nonce may rely on: the least that a bucket has left.
         """
-        counted = _arguments(quota)
+        counted = quota_arguments(quota)
         if not counted:
             return Remaining()
         counts = [self._remaining_in(bucket, counted) for bucket in range(self._buckets)]
@@ -111,7 +118,9 @@ class RedisNonces:
         _, *counts = self._ask_bucket(scripts.REMAINING, bucket, [epoch_key(bucket)], list(counted))
         return tuple(int(count) for count in counts)
 
-    def record_batch(self, entries: Sequence[Entry], *, request: str, quota: Quota | None = None) -> Recording:
+    def record_batch(
+        self, entries: Sequence[Entry], *, request: str, quota: Quota | None = None, uses: Uses = ONCE
+    ) -> Recording:
         """Note all as issued and count them, or none of them, in one round trip.
 
         With more than one bucket it is one round trip and one decision a bucket. What came before a bucket that
@@ -121,9 +130,10 @@ class RedisNonces:
         for bucket in sorted({bucket_of(entry.nonce, self._buckets) for entry in entries}):
             places = [place for place, entry in enumerate(entries) if bucket_of(entry.nonce, self._buckets) == bucket]
             keys = [epoch_key(bucket), *(nonce_key(entries[place].nonce, bucket) for place in places)]
-            counted = (() if quota is None else _arguments(quota)) or ("",) * 5
-            texts = [text for place in places for text in (entries[place].grant, _time(entries[place].until))]
-            word, *rest = self._ask_bucket(scripts.RECORD_BATCH, bucket, keys, [_checked(request), *counted, *texts])
+            counted = (() if quota is None else quota_arguments(quota)) or ("",) * 5
+            texts = [text for place in places for text in (entries[place].grant, time_text(entries[place].until))]
+            arguments = [checked(request), *counted, uses_text(uses), *texts]
+            word, *rest = self._ask_bucket(scripts.RECORD_BATCH, bucket, keys, arguments)
             if word == "exists":
                 return Recording(RecordOutcome.EXISTS, known=tuple(places[int(number)] for number in rest))
             recording = self._recording(word, rest)
@@ -132,28 +142,47 @@ class RedisNonces:
         return recording
 
     def redeem(
-        self, nonce: NonceId, *, request: str, cross_off_until: int | None = None, origin: Origin | None = None
+        self,
+        nonce: NonceId,
+        *,
+        request: str,
+        cross_off_until: int | None = None,
+        lease: int | None = None,
+        origin: Origin | None = None,
     ) -> Redemption:
         """Spend the nonce. An unknown one with `cross_off_until` is noted as spent until then, and is a yes, once.
 
         Crossing off is a list of what was used: if the store is emptied, what was on it can be used once more.
+        A `lease` is counted by the server's clock, to the millisecond; one of 0 s has ended at once.
         """
-        until = "" if cross_off_until is None else _time(cross_off_until)
-        word, *rest = self._ask(scripts.REDEEM, nonce, _checked(request), until, *_texts(origin))
+        until = "" if cross_off_until is None else time_text(cross_off_until)
+        asked = (checked(request), until, lease_text(lease), *origin_texts(origin))
+        word, *rest = self._ask(scripts.REDEEM, nonce, *asked)
         match Outcome(word):
-            case Outcome.SPENT:
-                return Redemption(Outcome.SPENT, grant=rest[0])
+            case (Outcome.SPENT | Outcome.CLAIMED) as outcome:
+                return Redemption(outcome, grant=rest[0])
             case Outcome.FINISHED:
                 return Redemption(Outcome.FINISHED, result=rest[0])
+            case Outcome.HELD:
+                return Redemption(Outcome.HELD, retry_after=int(rest[0]))
             case refused:
                 return Redemption(refused)
+
+    def commit(self, nonce: NonceId, *, request: str) -> Outcome:
+        """Spend what `request` has claimed, if it still has it."""
+        word, *_ = self._ask(scripts.COMMIT, nonce, checked(request))
+        return Outcome(word)
+
+    def release(self, nonce: NonceId, *, request: str) -> None:
+        """Give back what `request` has claimed and not spent; if that is nothing, nothing happens."""
+        self._ask(scripts.RELEASE, nonce, checked(request))
 
     def finish(self, nonce: NonceId, *, request: str, result: str) -> None:
         """Note the result of the redemption that `request` holds; the first stays.
 
         Without such a redemption (it expired, or is of an earlier epoch) there is nothing to note it on: no error.
         """
-        self._ask(scripts.FINISH, nonce, _checked(request), result)
+        self._ask(scripts.FINISH, nonce, checked(request), result)
 
     def revoke(self, nonce: NonceId, *, actor: str) -> Outcome:
         """Make an issued nonce unspendable, and answer what it is now; `actor` is kept, of the first to do so."""
@@ -165,14 +194,14 @@ class RedisNonces:
 
         After an outage it may be in some of them: ask again.
         """
-        texts = [mark.scope, mark.source, mark.name, _time(mark.issued_before), _time(mark.until)]
+        texts = [mark.scope, mark.source, mark.name, time_text(mark.issued_before), time_text(mark.until)]
         for bucket in range(self._buckets):
             self._ask_bucket(scripts.MARK, bucket, [epoch_key(bucket)], texts)
 
     def look(self, nonce: NonceId, *, cross_off: bool = False, origin: Origin | None = None) -> Standing:
         """What the nonce is now; nothing is changed. It may be something else by the time that the answer is read."""
-        word, *rest = self._ask(scripts.LOOK, nonce, "1" if cross_off else "", *_texts(origin))
-        return Standing(None, rest[0]) if word == "issued" else Standing(Outcome(word))
+        word, *rest = self._ask(scripts.LOOK, nonce, "1" if cross_off else "", *origin_texts(origin))
+        return Standing(None, rest[0], int(rest[1])) if word == "issued" else Standing(Outcome(word))
 
     def ready(self) -> None:
         """Return when record and redeem would work now in every bucket; otherwise raise Outage with the reason."""
@@ -246,28 +275,3 @@ _UNRECORDED: Final = {
 _SILENT: Final = "The nonce store has not answered for a while."
 _CROWDED: Final = "More requests wait for the nonce store than it answers."
 _EVICTING: Final = "The nonce store may evict records: its maxmemory-policy has to be noeviction."
-
-
-def _checked(request: str) -> str:
-    if not _REQUEST.fullmatch(request):
-        raise ValueError("A request id is 22 URL-safe characters.")
-    return request
-
-
-def _arguments(quota: Quota) -> tuple[str, ...]:
-    """The subject and its limits as record.lua and remaining.lua take them; nothing if there is no limit."""
-    rate = (quota.rate.count, quota.rate.seconds) if quota.rate is not None else (None, None)
-    limits = (*rate, quota.per_day, quota.outstanding)
-    if all(limit is None for limit in limits):
-        return ()
-    return (quota.subject_id, *("" if limit is None else str(limit) for limit in limits))
-
-
-def _texts(origin: Origin | None) -> tuple[str, str]:
-    return ("", "0") if origin is None else (origin.account, str(origin.issued_at))
-
-
-def _time(until: int) -> str:
-    if not 0 < until < _END_OF_TIME:
-        raise ValueError("A record is kept until a Unix time of at most ten digits.")
-    return str(until)
