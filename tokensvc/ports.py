@@ -73,6 +73,7 @@ class RecordOutcome(StrEnum):
 
     RECORDED = "recorded"
     EXISTS = "exists"
+    AGAIN = "again"
     RATE_LIMITED = "rate_limited"
     QUOTA_EXCEEDED = "quota_exceeded"
 
@@ -82,7 +83,7 @@ class Recording:
     """`limit` is the one that refused, and `retry_after` the seconds (at least 1) after which it would not.
 
     `remaining` is how many more the subject may have at once: None without a quota, and where a call is repeated.
-    `known` are the places in a batch whose nonces EXIST.
+    `known` are the places in a batch whose nonces EXIST, and `receipt` is the text of the one that was recorded AGAIN.
     """
 
     outcome: RecordOutcome
@@ -90,6 +91,7 @@ class Recording:
     retry_after: int = 0
     remaining: int | None = None
     known: tuple[int, ...] = ()
+    receipt: str = ""
 
     @property
     def recorded(self) -> bool:
@@ -103,6 +105,18 @@ class Entry:
 
     nonce: NonceId
     grant: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What is kept with a batch until a Unix time, for whoever records one of that name again.
+
+    A name is 22 URL-safe characters.
+    """
+
+    name: str
+    text: str
     until: int
 
 
@@ -133,12 +147,26 @@ class NonceStore(Protocol):
         """How many more the subject may have now, by each limit of the quota. Nothing is recorded or counted."""
 
     def record_batch(
-        self, entries: Sequence[Entry], *, request: str, quota: Quota | None = None, uses: Uses = ONCE
+        self,
+        entries: Sequence[Entry],
+        *,
+        request: str,
+        quota: Quota | None = None,
+        uses: Uses = ONCE,
+        receipt: Receipt | None = None,
     ) -> Recording:
         """Note all as issued and count all, or none, in one round trip. The nonces differ from each other.
 
         If any is known to another request, it EXISTS and `known` says which. May be asked again with other entries
-        in their place: what this request has recorded already is not counted twice.
+        in their place: what this request has recorded already is not counted twice. If there is a receipt of that name,
+        of another request, nothing is recorded: AGAIN, with its text. With a quota or a receipt the nonces must all be
+        beside the subject.
+        """
+
+    def beside(self, nonce: NonceId, subject_id: str) -> bool:
+        """Whether the nonce and the counts of the subject are in one place, so that one step reaches both.
+
+        One that is not is counted all the same, in two steps, and as outstanding until it ends. Nobody is asked.
         """
 
     def redeem(

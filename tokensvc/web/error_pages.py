@@ -88,6 +88,10 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
         "It was used before. Each credential is good for one upload, also if that upload was refused.",
         "Fetch a credential for each upload, and do not let anything cache the answer of `/auth`.",
     ),
+    "idempotency.mismatch": (
+        "The same caller sent this `Idempotency-Key` before, with another body. Nothing was issued.",
+        "Send a new one for each batch, and the same body with the same one.",
+    ),
     "rate.limited": (
         "Too many requests came lately, of this caller or from its address. Nothing was issued, and nothing was spent.",
         "Wait for `Retry-After` seconds. `RateLimit-Policy` names the limit: `rate`, `failures` or `anonymous`.",

@@ -34,7 +34,7 @@ NAMED = {
     ("name", "sha"),
     [
         ("record", "6765633562ef82f6502354f6c51edea87a940862"),
-        ("record_batch", "5948cba5ba587d057d9231c50119866ad97f63c6"),
+        ("record_batch", "35bdfb707718bb52c264a75d8d1705fcc34be836"),
         ("redeem", "0d73043195ed66407e25eed3d94f508e889d504e"),
         ("commit", "6fc9117a33fc53d6cb5b5571dc85e1c81bcb485f"),
         ("release", "4f4c88fcebd7bfef3daeb8d1eeb3ef10dd9f87e4"),

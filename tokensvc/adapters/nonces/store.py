@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 from tokensvc.adapters.redis_client import Client
@@ -17,12 +18,12 @@ from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import LimitName, Quota, Remaining
 from tokensvc.core.uses import ONCE, Uses
 from tokensvc.core.watermarks import Origin, Watermark
-from tokensvc.ports import Audit, Chance, Entry, Outcome, Recording, RecordOutcome, Redemption, Standing
+from tokensvc.ports import Audit, Chance, Entry, Outcome, Receipt, Recording, RecordOutcome, Redemption, Standing
 
 from . import fence, scripts
 from .arguments import checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
 from .attempts import Attempts, Fenced, Unanswered
-from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key
+from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key, stand_in
 from .lanes import Lane, Lanes
 
 TURN_SECONDS: Final = 10.0
@@ -39,8 +40,8 @@ class RedisNonces:
     starts a new epoch at once: what is outstanding becomes stale. "wait" leaves it to whoever restarted the server
     to say that nothing was lost, and asks again until the second is over.
 
-    With more than one bucket a subject is counted in each bucket by itself, so it may have up to that many times its
-    quota. There is one bucket until that is solved.
+    With more than one bucket a subject is counted in one of them. Who chooses nonces so that they are beside it is
+    counted in the step that records.
     """
 
     def __init__(
@@ -87,14 +88,31 @@ class RedisNonces:
     ) -> Recording:
         """Note the nonce as issued until the Unix time `until`, and count it, in one round trip.
 
-        Time is the server's. A refused one counts nothing, and neither does one that EXISTS.
+        Time is the server's. A refused one counts nothing, and neither does one that EXISTS. One that is not beside
+        its subject is counted in the subject's bucket first, by a record that stands for it and stays outstanding; it
+        takes two round trips, and one that EXISTS has counted for the rate and the day.
         """
         counted = () if quota is None else quota_arguments(quota)
         noted = (checked(request), grant, time_text(until), uses_text(uses))
-        word, *rest = self._ask(scripts.RECORD, nonce, *noted, *counted)
-        return self._recording(word, rest)
+        if quota is None or not counted or self.beside(nonce, quota.subject_id):
+            return self._recording(*self._ask(scripts.RECORD, nonce, *noted, *counted))
+        substitute = stand_in(nonce, quota.subject_id)
+        first = self._recording(*self._ask(scripts.RECORD, substitute, noted[0], "", noted[2], "", *counted))
+        if not first.recorded:
+            return first
+        recording = self._recording(*self._ask(scripts.RECORD, nonce, *noted))
+        if not recording.recorded:
+            self.revoke(substitute, actor="")
+        return replace(recording, remaining=first.remaining) if recording.recorded else recording
 
-    def _recording(self, word: str, rest: list[str]) -> Recording:
+    def beside(self, nonce: NonceId, subject_id: str) -> bool:
+        """Whether the nonce is in the subject's bucket."""
+        return bucket_of(nonce, self._buckets) == self._home(subject_id)
+
+    def _home(self, subject_id: str) -> int:
+        return bucket_of(NonceId(subject_id), self._buckets)
+
+    def _recording(self, word: str, *rest: str) -> Recording:
         if word in {"stale", "late"}:
             raise self._attempts.outage(_UNRECORDED[word])
         if word in _LIMITS:
@@ -103,40 +121,47 @@ class RedisNonces:
         return Recording(RecordOutcome(word), remaining=int(rest[0]) if rest else None)
 
     def remaining(self, quota: Quota) -> Remaining:
-        """How many more the subject may have now, by each limit. Nothing is counted.
-
-        With more than one bucket it is what any nonce may rely on: the least that a bucket has left.
-        """
+        """How many more the subject may have now, by each limit. Nothing is counted."""
         counted = quota_arguments(quota)
         if not counted:
             return Remaining()
-        counts = [self._remaining_in(bucket, counted) for bucket in range(self._buckets)]
-        rate, per_day, outstanding = (min(each) for each in zip(*counts, strict=True))
-        return Remaining(*(None if count < 0 else count for count in (rate, per_day, outstanding)))
-
-    def _remaining_in(self, bucket: int, counted: tuple[str, ...]) -> tuple[int, ...]:
+        bucket = self._home(quota.subject_id)
         _, *counts = self._ask_bucket(scripts.REMAINING, bucket, [epoch_key(bucket)], list(counted))
-        return tuple(int(count) for count in counts)
+        return Remaining(*(None if int(count) < 0 else int(count) for count in counts))
 
     def record_batch(
-        self, entries: Sequence[Entry], *, request: str, quota: Quota | None = None, uses: Uses = ONCE
+        self,
+        entries: Sequence[Entry],
+        *,
+        request: str,
+        quota: Quota | None = None,
+        uses: Uses = ONCE,
+        receipt: Receipt | None = None,
     ) -> Recording:
         """Note all as issued and count them, or none of them, in one round trip.
 
-        With more than one bucket it is one round trip and one decision a bucket. What came before a bucket that
-        refuses stays on record, and is handed out to nobody.
+        In several buckets, which they may be in without a quota and a receipt (else ValueError), it is one round trip
+        and one decision a bucket. What came before a bucket that refuses stays on record, and is handed out to nobody.
         """
         recording = Recording(RecordOutcome.RECORDED)
-        for bucket in sorted({bucket_of(entry.nonce, self._buckets) for entry in entries}):
+        buckets = sorted({bucket_of(entry.nonce, self._buckets) for entry in entries})
+        counted = () if quota is None else quota_arguments(quota)
+        if (receipt is not None and len(buckets) > 1) or (
+            quota is not None and counted and buckets != [self._home(quota.subject_id)]
+        ):
+            raise ValueError("A batch with a quota or a receipt is in one bucket, its subject's.")
+        kept = ("", "", "") if receipt is None else (receipt.name, receipt.text, time_text(receipt.until))
+        for bucket in buckets:
             places = [place for place, entry in enumerate(entries) if bucket_of(entry.nonce, self._buckets) == bucket]
             keys = [epoch_key(bucket), *(nonce_key(entries[place].nonce, bucket) for place in places)]
-            counted = (() if quota is None else quota_arguments(quota)) or ("",) * 5
             texts = [text for place in places for text in (entries[place].grant, time_text(entries[place].until))]
-            arguments = [checked(request), *counted, uses_text(uses), *texts]
+            arguments = [checked(request), *(counted or ("",) * 5), uses_text(uses), *kept, *texts]
             word, *rest = self._ask_bucket(scripts.RECORD_BATCH, bucket, keys, arguments)
             if word == "exists":
                 return Recording(RecordOutcome.EXISTS, known=tuple(places[int(number)] for number in rest))
-            recording = self._recording(word, rest)
+            if word == "again":
+                return Recording(RecordOutcome.AGAIN, receipt=rest[0])
+            recording = self._recording(word, *rest)
             if not recording.recorded:
                 break
         return recording
