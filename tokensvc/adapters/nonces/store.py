@@ -15,12 +15,13 @@ from typing import Final, Literal
 from tokensvc.adapters.redis_client import Client
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
-from tokensvc.core.quotas import LimitName, Quota, Remaining
+from tokensvc.core.quotas import Quota, Remaining
 from tokensvc.core.uses import ONCE, Uses
 from tokensvc.core.watermarks import Origin, Watermark
 from tokensvc.ports import Audit, Chance, Entry, Outcome, Receipt, Recording, RecordOutcome, Redemption, Standing
 
 from . import fence, scripts
+from .answers import UNRECORDED, recording_of
 from .arguments import checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
 from .attempts import Attempts, Fenced, Unanswered
 from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key, stand_in
@@ -113,12 +114,9 @@ class RedisNonces:
         return bucket_of(NonceId(subject_id), self._buckets)
 
     def _recording(self, word: str, *rest: str) -> Recording:
-        if word in {"stale", "late"}:
-            raise self._attempts.outage(_UNRECORDED[word])
-        if word in _LIMITS:
-            limit, outcome = _LIMITS[word]
-            return Recording(outcome, limit, int(rest[0]))
-        return Recording(RecordOutcome(word), remaining=int(rest[0]) if rest else None)
+        if word in UNRECORDED:
+            raise self._attempts.outage(UNRECORDED[word])
+        return recording_of(word, rest)
 
     def remaining(self, quota: Quota) -> Remaining:
         """How many more the subject may have now, by each limit. Nothing is counted."""
@@ -158,9 +156,7 @@ class RedisNonces:
             arguments = [checked(request), *(counted or ("",) * 5), uses_text(uses), *kept, *texts]
             word, *rest = self._ask_bucket(scripts.RECORD_BATCH, bucket, keys, arguments)
             if word == "exists":
-                return Recording(RecordOutcome.EXISTS, known=tuple(places[int(number)] for number in rest))
-            if word == "again":
-                return Recording(RecordOutcome.AGAIN, receipt=rest[0])
+                rest = [str(places[int(number)]) for number in rest]
             recording = self._recording(word, *rest)
             if not recording.recorded:
                 break
@@ -288,15 +284,6 @@ class RedisNonces:
         return ask
 
 
-_LIMITS: Final[dict[str, tuple[LimitName, RecordOutcome]]] = {
-    "rate": ("rate", RecordOutcome.RATE_LIMITED),
-    "per_day": ("per_day", RecordOutcome.QUOTA_EXCEEDED),
-    "outstanding": ("outstanding", RecordOutcome.QUOTA_EXCEEDED),
-}
-_UNRECORDED: Final = {
-    "stale": "The nonce store was restarted or replaced while the credential was being recorded.",
-    "late": "The nonce store's clock is past the time until which the record must be kept: compare the clocks.",
-}
 _SILENT: Final = "The nonce store has not answered for a while."
 _CROWDED: Final = "More requests wait for the nonce store than it answers."
 _EVICTING: Final = "The nonce store may evict records: its maxmemory-policy has to be noeviction."
