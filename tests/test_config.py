@@ -697,8 +697,6 @@ def test_the_demo_sign_in_is_for_the_development_server(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("toml", "place"),
     [
-        ("[profiles.b]\ncallers = ['backend']\nuses = 1\n", "profiles.b.uses"),
-        ("[profiles.b]\ncallers = ['backend']\nspend = 'on-success'\n", "profiles.b.spend"),
         ("[profiles.b]\ncallers = ['backend']\nwhen_store_is_down = 'refuse'\n", "profiles.b.when_store_is_down"),
         ("[upload]\nstore = 's3://bucket/prefix'\n", "upload.store"),
         ("[upload.plan]\nmax_video_bytes = '25MB'\n", "upload.plan.max_video_bytes"),

@@ -207,6 +207,8 @@ class FileStore(Protocol):
         """Make a sealed file visible at `file.file_path`, atomically and durably, or raise NameTaken.
 
         With `replace` it becomes the next version of the file that is there: returned is `file.after` that one.
+        If that very version (by `version_id`, with the same path and bytes) is there, it is returned as it is: an
+        upload that is sent again after a crash is kept once, also by two at a time.
         """
 
     def find(self, account: str, file_path: str, version_id: str = "") -> tuple[StoredFile, BinaryIO] | None:

@@ -47,6 +47,7 @@ PROMISED = {
     "credential.revoked": 403,
     "credential.stale": 403,
     "credential.replayed": 409,
+    "credential.held": 409,
     "store.unavailable": 503,
     "too_large": 413,
     "not_found": 404,

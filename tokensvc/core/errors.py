@@ -32,6 +32,7 @@ class Code(StrEnum):
     CREDENTIAL_REVOKED = "credential.revoked"
     CREDENTIAL_STALE = "credential.stale"
     CREDENTIAL_REPLAYED = "credential.replayed"
+    CREDENTIAL_HELD = "credential.held"
     RATE_LIMITED = "rate.limited"
     QUOTA_EXCEEDED = "quota.exceeded"
     TOO_LARGE = "too_large"

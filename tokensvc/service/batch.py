@@ -20,7 +20,8 @@ from tokensvc.core.profiles import Profile
 from tokensvc.core.quotas import refusal_of
 from tokensvc.ports import Entry
 
-from .issue import MOST_STEPS_BACK, Issue, new_request, new_token
+from .issue import MOST_STEPS_BACK, Issue, new_token
+from .request_names import new_request
 
 MOST_IN_A_BATCH: Final = 100
 
@@ -92,7 +93,7 @@ class Batch:
         first = drafts[0].grant
         entries = [Entry(draft.nonce, draft.grant.to_text(), draft.grant.window.record_until) for draft in drafts]
         quota = self.issue.quota(first)
-        recording = self.issue.nonces.record_batch(entries, request=request, quota=quota)
+        recording = self.issue.nonces.record_batch(entries, request=request, quota=quota, uses=first.uses)
         if quota is not None and recording.limit is not None:
             raise refusal_of(quota, recording.limit, recording.retry_after)
         if recording.recorded:

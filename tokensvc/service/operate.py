@@ -23,10 +23,11 @@ _NOT_GOOD = frozenset({Code.CREDENTIAL_INVALID, Code.CREDENTIAL_EXPIRED, Code.EX
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """A credential that could be spent now. `note` is None for one that was minted elsewhere."""
+    """A credential that could be spent now, so often. `note` is None for one that was minted elsewhere."""
 
     genuine: Genuine
     note: GrantNote | None
+    uses_left: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class Introspect:
             raise
         standing = self.nonces.look(genuine.nonce)
         if standing.refused is None:
-            return Active(genuine, GrantNote.from_text(standing.grant) if standing.grant else None)
+            note = GrantNote.from_text(standing.grant) if standing.grant else None
+            return Active(genuine, note, standing.uses_left)
         if standing.refused is Outcome.UNISSUED and genuine.pair.account in self.cross_off:
             return Active(genuine, None)
         return None
