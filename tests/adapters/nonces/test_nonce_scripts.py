@@ -34,12 +34,12 @@ NAMED = {
     [
         ("record", "57e89d241a81dab38bb7ba10ef3178f2cca00f2c"),
         ("record_batch", "377c4d38aa9d5ef758433f5edb34ff5b7da181c0"),
-        ("redeem", "882b2ff4f2eaf9a904bda496e9d36bc93d874607"),
-        ("commit", "cdf2d3ce1caf061f182a4c65478b2a64699fd000"),
-        ("release", "638a9e32241cc0f015d4aa66b1e67969335ff0f0"),
-        ("finish", "156e3e8681a75027927b58e21c0d9c5dd9fd07d0"),
-        ("revoke", "ac612b76264688d7668e7886ab0d667465f5875d"),
-        ("look", "72d2c32261dcfa590f44b69a85e57d6e3e0a5f2b"),
+        ("redeem", "f75a847249d7715ab34a4398fa59d66068edb05a"),
+        ("commit", "8b2e586aecd55badfd98e16bcdfdfe0cd14b0515"),
+        ("release", "874aa83b5ef69ad306b4c52bbfc7aa13dfb7b001"),
+        ("finish", "9b1f8ffb868afaf99279ebc31216543f75cd1068"),
+        ("revoke", "91037b148ee0757fb2e6f1d1a7fa447c099e8a62"),
+        ("look", "eaf186470aba35e83aa538df45d74a1ae20ebcc6"),
         ("ready", "9aa5d6d0bc329f2d9930e3961a4662beecc782f1"),
         ("heal", "35f4e1f3cff27c336b36565cf2baae175c8f5d04"),
     ],
@@ -86,7 +86,10 @@ def test_every_write_of_a_record_sets_its_end_or_keeps_it(script: Script) -> Non
 @pytest.mark.parametrize("name", NAMED)
 def test_every_script_looks_at_the_fence_before_it_does_anything(name: str) -> None:
     own = (files("tokensvc.adapters.nonces") / f"{name}.lua").read_text("utf-8").splitlines()
-    assert NAMED[name].text.endswith("\n".join(own[1:]) + "\n")
+    head, _, tail = ("\n".join(own[1:]) + "\n").partition("-- uses.lua\n")
+    assert head in NAMED[name].text
+    assert NAMED[name].text.endswith(tail)
+    assert ("local function read_uses" in NAMED[name].text) is bool(tail)
     deeds = [line for line in own if "redis.call" in line or "fence(" in line or "read(" in line]
     assert "= fence(KEYS[" in deeds[0]
 

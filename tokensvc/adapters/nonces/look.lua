@@ -8,6 +8,7 @@ local state, written_in, _, rest = read(KEYS[1])
 if not state then return {'unissued'} end
 if written_in ~= epoch then return {'stale'} end
 if state == 'I' then return {'issued', rest, 1} end
+-- uses.lua
 if state == 'M' then
   local uses = read_uses(rest)
   if uses.revoked_by then return {'revoked'} end
