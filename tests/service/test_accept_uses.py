@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -316,8 +317,9 @@ def test_what_cannot_be_given_back_is_free_when_its_lease_has_ended(service: Ser
         broken = replace(service.accept, nonces=nonces, lease=1, audit=notes)
         refused(lambda: attempt(broken, service, {**fields, "fileName": ""}), Code.PARAMETER_INVALID)
     assert notes.events == ["claimed", "unreleased"]
-    tries = 0
+    tries, began = 0, time.monotonic()
     while service.on_disk() == KEPT_NONE:
+        assert time.monotonic() - began < 30
         with contextlib.suppress(Refusal):
             upload(service, fields)
         tries += 1
