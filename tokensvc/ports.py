@@ -15,6 +15,7 @@ from .core.nonces import NonceId
 from .core.quotas import LimitName, Quota, Remaining
 from .core.upload import Kind, StoredFile
 from .core.uses import ONCE, Uses
+from .core.watermarks import Origin, Watermark
 
 Clock = Callable[[], int]
 """Unix seconds, now."""
@@ -44,8 +45,7 @@ class Outcome(StrEnum):
 class Redemption:
     """`grant` is the text recorded at issue (SPENT and CLAIMED; empty for one that is crossed off).
 
-    `result` is what finish noted. `retry_after` are the seconds (at least 1) after which one that is HELD will be free,
-    if it is not spent by then.
+    `result` is what finish noted. `retry_after` are the seconds after which one that is HELD is free, if not spent.
     """
 
     outcome: Outcome
@@ -56,9 +56,10 @@ class Redemption:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a nonce is now. `refused` is what redeeming it would come to; None while it is issued and not yet spent.
+    """What a nonce is now. `refused` is what redeeming it would come to; None while it can be spent.
 
-    `uses_left` is how many may be had now: at least 1 if it is not refused.
+    `grant` is empty for one on no record, which would be crossed off. `uses_left` is how many may be had now: at least
+    1 if it is not refused.
     """
 
     refused: Outcome | None
@@ -71,6 +72,7 @@ class RecordOutcome(StrEnum):
 
     RECORDED = "recorded"
     EXISTS = "exists"
+    AGAIN = "again"
     RATE_LIMITED = "rate_limited"
     QUOTA_EXCEEDED = "quota_exceeded"
 
@@ -80,7 +82,7 @@ class Recording:
     """`limit` is the one that refused, and `retry_after` the seconds (at least 1) after which it would not.
 
     `remaining` is how many more the subject may have at once: None without a quota, and where a call is repeated.
-    `known` are the places in a batch whose nonces EXIST.
+    `known` are the places in a batch whose nonces EXIST, and `receipt` is the text of the one that was recorded AGAIN.
     """
 
     outcome: RecordOutcome
@@ -88,6 +90,7 @@ class Recording:
     retry_after: int = 0
     remaining: int | None = None
     known: tuple[int, ...] = ()
+    receipt: str = ""
 
     @property
     def recorded(self) -> bool:
@@ -101,6 +104,18 @@ class Entry:
 
     nonce: NonceId
     grant: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What is kept with a batch until a Unix time, for whoever records one of that name again.
+
+    A name is 22 URL-safe characters.
+    """
+
+    name: str
+    text: str
     until: int
 
 
@@ -131,25 +146,49 @@ class NonceStore(Protocol):
         """How many more the subject may have now, by each limit of the quota. Nothing is recorded or counted."""
 
     def record_batch(
-        self, entries: Sequence[Entry], *, request: str, quota: Quota | None = None, uses: Uses = ONCE
+        self,
+        entries: Sequence[Entry],
+        *,
+        request: str,
+        quota: Quota | None = None,
+        uses: Uses = ONCE,
+        receipt: Receipt | None = None,
     ) -> Recording:
         """Note all as issued and count all, or none, in one round trip. The nonces differ from each other.
 
         If any is known to another request, it EXISTS and `known` says which. May be asked again with other entries
-        in their place: what this request has recorded already is not counted twice.
+        in their place: what this request has recorded already is not counted twice. If there is a receipt of that name,
+        of another request, nothing is recorded: AGAIN, with its text. With a quota or a receipt the nonces must all be
+        beside the subject.
+        """
+
+    def beside(self, nonce: NonceId, subject_id: str) -> bool:
+        """Whether the nonce and the counts of the subject are in one place, so that one step reaches both.
+
+        One that is not is counted all the same, in two steps, and as outstanding until it ends. Nobody is asked.
         """
 
     def redeem(
-        self, nonce: NonceId, *, request: str, cross_off_until: int | None = None, lease: int | None = None
+        self,
+        nonce: NonceId,
+        *,
+        request: str,
+        cross_off_until: int | None = None,
+        lease: int | None = None,
+        origin: Origin | None = None,
     ) -> Redemption:
         """Spend the nonce atomically, or one of its uses. With `cross_off_until` an unknown one is a yes, once.
 
         With a `lease` (seconds) a use that is spent on success is only CLAIMED: to be committed or released, and
         free for others when the lease has ended. Asked again by the same request, the lease begins anew.
+
+        What a watermark revokes is REVOKED: by its grant, and an unknown one by its origin, if it has one.
         """
 
     def commit(self, nonce: NonceId, *, request: str) -> Outcome:
         """Spend what the request has claimed: SPENT, or the refusal if it has no claim any more. Repeated, the same.
+
+        What was revoked since, by itself or by a watermark, is REVOKED.
 
         A lease that has ended is no reason to refuse, but that another has claimed it since is one.
         """
@@ -166,8 +205,15 @@ class NonceStore(Protocol):
         With its uses: those that are left, and those that are claimed and not committed.
         """
 
-    def look(self, nonce: NonceId) -> Standing:
-        """What the nonce is now; nothing is changed."""
+    def revoke_before(self, mark: Watermark) -> None:
+        """Make all unspendable that the mark concerns and that is not spent yet; when this returns, none of it can be.
+
+        It reaches also what is recorded later with an earlier time of issue. A mark of an earlier second changes
+        nothing.
+        """
+
+    def look(self, nonce: NonceId, *, cross_off: bool = False, origin: Origin | None = None) -> Standing:
+        """What the nonce is now; nothing is changed. `cross_off`: redeeming would take one on no record, too."""
 
     def ready(self) -> None:
         """Return when issue and redeem would work now; otherwise raise Outage with the reason."""
@@ -207,8 +253,7 @@ class FileStore(Protocol):
         """Make a sealed file visible at `file.file_path`, atomically and durably, or raise NameTaken.
 
         With `replace` it becomes the next version of the file that is there: returned is `file.after` that one.
-        If that very version (by `version_id`, with the same path and bytes) is there, it is returned as it is: an
-        upload that is sent again after a crash is kept once, also by two at a time.
+        If that very version (by `version_id`) is there, it is returned as it is, also to two at a time.
         """
 
     def find(self, account: str, file_path: str, version_id: str = "") -> tuple[StoredFile, BinaryIO] | None:

@@ -38,6 +38,7 @@ def test_a_v1_grant_says_who_what_and_until_when() -> None:
         {},
     )
     assert strict_json.loads(grant.to_text().encode()) == {
+        "account": "default",
         "profile": "default",
         "source": "backend",
         "subject": "ci",
@@ -322,31 +323,31 @@ def test_the_record_holds_an_upload_to_what_was_forced_and_limited(ask: AskV1 | 
     restrictions = Restrictions(1000, ("image/*",), {"folder": "/users/u1"})
     assert grant.restrictions == restrictions
     assert restrictions_of(grant.to_text()) == restrictions
-    assert GrantNote.from_text(grant.to_text()) == GrantNote("users", "web", "u1", NOW, restrictions)
+    assert GrantNote.from_text(grant.to_text()) == GrantNote("default", "users", "web", "u1", NOW, restrictions)
     assert grant.to_text() == (
-        f'{{"profile":"users","source":"web","subject":"u1","issued_at":{NOW},'
+        f'{{"account":"default","profile":"users","source":"web","subject":"u1","issued_at":{NOW},'
         '"forced":{"folder":"/users/u1"},"max_bytes":1000,"types":["image/*"]}'
     )
 
 
 def test_a_record_of_before_restrictions_and_a_crossed_off_credential_have_none() -> None:
     assert restrictions_of("") == Restrictions()
-    assert restrictions_of('{"profile":"p","source":"s","subject":"u","issued_at":1}') == Restrictions()
+    assert restrictions_of('{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1}') == Restrictions()
 
 
 @pytest.mark.parametrize(
     "text",
     [
         *("x", "[]", "{}", '{"forced":{}}'),
-        '{"profile":"p","source":"s","subject":"u","issued_at":"1"}',
-        '{"profile":"p","source":"s","subject":1,"issued_at":1}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"max_bytes":"9"}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"max_bytes":true}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"types":"image/*"}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"types":[1]}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"forced":[]}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"forced":{"folder":1}}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"limits":{}}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":"1"}',
+        '{"account":"a","profile":"p","source":"s","subject":1,"issued_at":1}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"max_bytes":"9"}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"max_bytes":true}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"types":"image/*"}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"types":[1]}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"forced":[]}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"forced":{"folder":1}}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"limits":{}}',
     ],
 )
 def test_a_record_that_is_no_grant_never_means_no_restrictions(text: str) -> None:

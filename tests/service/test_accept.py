@@ -84,11 +84,9 @@ class Steps:
             self._service.accept, **{"nonces": mine, "files": mine, "inspect": self.inspect, "audit": mine, **changed}
         )
 
-    def redeem(
-        self, nonce: NonceId, *, request: str, cross_off_until: int | None = None, lease: int | None = None
-    ) -> Redemption:
+    def redeem(self, nonce: NonceId, **asked: Any) -> Redemption:
         self.taken.append(f"redeem with {sum(self._service.on_disk().values())} file on disk")
-        return self._service.nonces.redeem(nonce, request=request, cross_off_until=cross_off_until, lease=lease)
+        return self._service.nonces.redeem(nonce, **asked)
 
     def commit(self, nonce: NonceId, *, request: str) -> Outcome:
         self.taken.append("commit")

@@ -160,6 +160,7 @@ def test_the_record_tells_who_was_granted_what_and_outlives_the_credential(servi
     state, _, _, grant = value_of(service, nonce).split(":", 3)
     assert state == "I"
     assert json.loads(grant) == {
+        "account": "default",
         "profile": "default",
         "source": "backend",
         "subject": "ci",

@@ -46,6 +46,7 @@ PROMISED = {
     "credential.unissued": 403,
     "credential.revoked": 403,
     "credential.stale": 403,
+    "idempotency.mismatch": 422,
     "credential.replayed": 409,
     "credential.held": 409,
     "store.unavailable": 503,

@@ -33,6 +33,7 @@ class Code(StrEnum):
     CREDENTIAL_STALE = "credential.stale"
     CREDENTIAL_REPLAYED = "credential.replayed"
     CREDENTIAL_HELD = "credential.held"
+    IDEMPOTENCY_MISMATCH = "idempotency.mismatch"
     RATE_LIMITED = "rate.limited"
     QUOTA_EXCEEDED = "quota.exceeded"
     TOO_LARGE = "too_large"

@@ -186,7 +186,9 @@ class Accept:
     ) -> tuple[Redemption, Mapping[str, str | int | None]]:
         """Return a redemption that is a yes, with what the audit was told of it."""
         until = authority.record_until if authority.pair.account in self.cross_off else None
-        redemption = self.nonces.redeem(nonce, request=request, cross_off_until=until, lease=self.lease)
+        redemption = self.nonces.redeem(
+            nonce, request=request, cross_off_until=until, lease=self.lease, origin=authority.origin
+        )
         event = "redeemed" if redemption.outcome is Outcome.SPENT else str(redemption.outcome)
         grant = GrantNote.from_text(redemption.grant) if redemption.grant else None
         facts = {

@@ -9,6 +9,7 @@ from typing import Final
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.keys import AcceptedKeys, KeyPair
 from tokensvc.core.nonces import NonceId, Version
+from tokensvc.core.watermarks import Origin
 
 from .verify import verify
 
@@ -27,6 +28,7 @@ class Authority:
     nonce: NonceId | None = None
     record_until: int = 0
     claims: Mapping[str, str] | None = None
+    origin: Origin | None = None
 
 
 def authority_of(
@@ -58,4 +60,4 @@ def authority_of(
             field=evidence,
         )
     genuine = verify(keys, version, fields, now)
-    return Authority(genuine.pair, genuine.nonce, genuine.window.record_until, genuine.claims)
+    return Authority(genuine.pair, genuine.nonce, genuine.window.record_until, genuine.claims, genuine.origin)

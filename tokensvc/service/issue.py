@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.offers import Offer, offer_of
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile, find_profile
-from tokensvc.core.quotas import Quota, Remaining, quota_of, refusal_of
+from tokensvc.core.quotas import Quota, Remaining, quota_of, refusal_of, subject_id
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Throttle
 
 from .request_names import new_request
@@ -24,7 +24,12 @@ from .request_names import new_request
 MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
 
+Fits = Callable[[bytes], bool]
+"""Whether a nonce of that material will do."""
+
 _MOST_OWN_TOKENS: Final = 3
+_MOST_TRIES: Final = 4096
+"""Of 64 places the right one is missed by all of so many once in 10^28 times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,9 @@ class Issue:
     def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> v1.Credential:
         """Issue a v1 credential, or raise a refusal or an outage."""
         grant = self._decide(profile_name, presented, ask)
-        ring = self.rings[grant.account]
+        ring, fits = self.rings[grant.account], self._fits(grant)
         for _ in range(_MOST_OWN_TOKENS):
-            token = grant.token or new_token(self.chance)
+            token = grant.token or new_token(self.chance, fits)
             credential = v1.mint(ring.signing, token, grant.window)
             if self._record(grant, token.encode(), grant.window.record_until):
                 return credential
@@ -69,10 +74,10 @@ class Issue:
         by whole seconds until it is new: its lifetime is as asked or up to 30 s less, never more.
         """
         grant = self._decide(profile_name, presented, ask)
-        ring = self.rings[grant.account]
+        ring, fits = self.rings[grant.account], self._fits(grant)
         for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
             window = grant.window.earlier(step)
-            token = v2.mint(ring.signing, grant.parameters, window)
+            token = v2.mint(ring.signing, grant.parameters, window, fits)
             if self._record(grant, v2.signing_input(token), window.record_until):
                 return token
         raise Refusal(
@@ -163,6 +168,14 @@ class Issue:
         """What the grant's subject may have under its profile; None if that is not limited."""
         return _quota_of(self.profiles[grant.profile], grant.source, grant.subject)
 
+    def fits(self, grant: Grant) -> Fits:
+        """Says of the material of a nonce whether it would be beside its subject."""
+        home = subject_id(grant.account, grant.profile, grant.source, grant.subject)
+        return lambda material: self.nonces.beside(nonce_id(grant.account, grant.version, material), home)
+
+    def _fits(self, grant: Grant) -> Fits | None:
+        return None if self.quota(grant) is None else self.fits(grant)
+
     def note(self, grant: Grant, nonce: NonceId) -> None:
         """Note for the audit that a credential is on record and about to leave."""
         self.audit.note(
@@ -177,9 +190,13 @@ class Issue:
         )
 
 
-def new_token(chance: Chance) -> str:
-    """A random UUID, as v1's nonce."""
-    return str(uuid.UUID(bytes=chance(16), version=4))
+def new_token(chance: Chance, fits: Fits | None = None) -> str:
+    """A random UUID, as v1's nonce, that fits."""
+    for _ in range(_MOST_TRIES):
+        token = str(uuid.UUID(bytes=chance(16), version=4))
+        if fits is None or fits(token.encode()):
+            break
+    return token
 
 
 def _quota_of(profile: Profile, source: str, subject: str) -> Quota | None:

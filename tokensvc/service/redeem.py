@@ -66,14 +66,22 @@ class Redeem:
         request = new_request(self.chance) if spend.key is None else _named(spend.by, genuine.nonce, spend.key)
         account = genuine.pair.account
         until = genuine.window.record_until if account in self.cross_off else None
-        redemption = self.nonces.redeem(genuine.nonce, request=request, cross_off_until=until)
+        redemption = self.nonces.redeem(genuine.nonce, request=request, cross_off_until=until, origin=genuine.origin)
         spent = redemption.outcome is Outcome.SPENT
-        by = None if spend.by is None else spend.by.subject
-        event = "redeemed" if spent else str(redemption.outcome)
-        self.audit.note(event, {"account": account, "nonce": genuine.nonce, "by": by})
+        note = GrantNote.from_text(redemption.grant) if redemption.grant else None
+        self.audit.note(
+            "redeemed" if spent else str(redemption.outcome),
+            {
+                "version": genuine.version,
+                "account": account,
+                "profile": None if note is None else note.profile,
+                "age": None if note is None else self.clock() - note.issued_at,
+                "nonce": genuine.nonce,
+                "by": None if spend.by is None else spend.by.subject,
+            },
+        )
         if not spent:
             raise refusal_of(redemption.outcome, redemption.retry_after)
-        note = GrantNote.from_text(redemption.grant) if redemption.grant else None
         return Spent(genuine.version, account, note, genuine.claims)
 
     def verify(self, spend: Spend) -> Genuine:

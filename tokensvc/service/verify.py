@@ -13,7 +13,8 @@ from tokensvc.core import mac, v1, v2
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.keys import AcceptedKeys, KeyPair
 from tokensvc.core.nonces import NonceId, Version, nonce_id
-from tokensvc.core.window import Window
+from tokensvc.core.watermarks import Origin
+from tokensvc.core.window import MAX_LIFETIME_SECONDS, Window
 from tokensvc.ports import Outcome
 
 _REFUSALS: Final = {
@@ -37,6 +38,13 @@ class Genuine:
     nonce: NonceId
     window: Window
     claims: Mapping[str, str] | None
+
+    @property
+    def origin(self) -> Origin:
+        """Whose it is, and the earliest second at which it may have been issued, by what it says itself."""
+        if self.version == "v1":
+            return Origin(self.pair.account, self.window.expires_at - MAX_LIFETIME_SECONDS)
+        return Origin(self.pair.account, self.window.issued_at)
 
 
 def verify(keys: AcceptedKeys, version: Version, fields: Mapping[str, str], now: int) -> Genuine:

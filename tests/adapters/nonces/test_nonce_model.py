@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
@@ -21,14 +22,24 @@ from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces, fence
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
+from tokensvc.core.grants import GrantNote
 from tokensvc.core.uses import ONCE, Uses
+from tokensvc.core.watermarks import Origin, Scope, Watermark
 from tokensvc.ports import Outcome, Redemption, Standing
 
 NONCES = st.integers(0, 2)
 REQUESTS = st.integers(0, 3)
 USES = st.sampled_from([ONCE, ONCE, Uses(2), Uses(1, "on-success"), Uses(2, "on-success")])
+SCOPES: tuple[Scope, ...] = ("subject", "profile", "account")
+SECONDS = st.integers(0, 4)
+NOW = int(time.time())
 LONG, OVER = 600, 0
 """Leases in seconds: one without an end here, and one that has ended when it begins."""
+
+
+def grant_of(request: int) -> str:
+    """Each request issues to the same subject at another second."""
+    return GrantNote("default", "default", "web", "u1", NOW + request).to_text()
 
 
 class Claim:
@@ -58,13 +69,18 @@ class Record:
     def spent(self) -> int:
         return sum(claim.state != "L" for claim in self.claims)
 
-    def use(self, request: int, lease: int | None) -> Redemption:
+    def is_revoked(self, mark: int) -> bool:
+        """By itself or by the mark, as far as it is not spent."""
+        below = GrantNote.from_text(self.rest).issued_at < NOW + mark if self.state == "I" else False
+        return self.state == "R" or (below and self.spent < self.uses.count)
+
+    def use(self, request: int, lease: int | None, mark: int) -> Redemption:
         claim = self.claim_of(request)
         if claim and claim.state == "D":
             return Redemption(Outcome.FINISHED, result=claim.result)
         if claim and claim.state == "C":
             return Redemption(Outcome.SPENT, self.rest)
-        if self.state == "R":
+        if self.is_revoked(mark):
             return Redemption(Outcome.REVOKED)
         if claim:
             self.claims.remove(claim)
@@ -83,8 +99,15 @@ class Model:
 
     def __init__(self) -> None:
         self.records: dict[int, Record] = {}
+        self.marks: dict[Scope, int] = {}
+        """The second before which each scope is revoked, from NOW on."""
         self.epoch = 0
         self.bound = False
+
+    @property
+    def mark(self) -> int:
+        """All grants are of the same subject, profile and account."""
+        return max(self.marks.values(), default=0)
 
     def heal(self) -> None:
         if not self.bound:
@@ -96,24 +119,27 @@ class Model:
         self.heal()
         known = self.records.get(nonce)
         if known is None:
-            self.records[nonce] = Record("I", self.epoch, request, f"grant {request}", uses)
+            self.records[nonce] = Record("I", self.epoch, request, grant_of(request), uses)
             return True
         if (known.state != "I" and known.uses == ONCE) or known.held_by != request:
             return False
         return True if known.epoch == self.epoch else None
 
-    def redeem(self, nonce: int, request: int, *, cross_off: bool, lease: int | None) -> Redemption:
+    def redeem(self, nonce: int, request: int, second: int, *, cross_off: bool, lease: int | None) -> Redemption:
+        """`second` is when an unknown one was issued, by its own word."""
         self.heal()
         known = self.records.get(nonce)
         if known is None and not cross_off:
             return Redemption(Outcome.UNISSUED)
+        if known is None and second < self.marks.get("account", 0):
+            return Redemption(Outcome.REVOKED)
         if known is None:
             known = self.records[nonce] = Record("C", self.epoch, request, "")
         if known.epoch != self.epoch:
             return Redemption(Outcome.STALE)
         if known.uses != ONCE:
-            return known.use(request, lease)
-        if known.state == "R":
+            return known.use(request, lease, self.mark)
+        if known.is_revoked(self.mark):
             return Redemption(Outcome.REVOKED)
         if known.state == "I":
             known.state, known.held_by = "C", request
@@ -133,7 +159,7 @@ class Model:
         claim = known.claim_of(request)
         if claim and claim.state != "L":
             return Outcome.SPENT
-        if known.state == "R":
+        if known.state == "R" or (known.uses != ONCE and known.is_revoked(self.mark)):
             return Outcome.REVOKED
         if claim:
             claim.state = "C"
@@ -168,15 +194,20 @@ class Model:
             known.state = "R"
         return Outcome.REVOKED if known.state == "R" else Outcome.REPLAYED
 
-    def look(self, nonce: int) -> Standing:
+    def look(self, nonce: int, second: int, *, cross_off: bool) -> Standing:
         self.heal()
         known = self.records.get(nonce)
-        if known is None:
+        if known is None and not cross_off:
             return Standing(Outcome.UNISSUED)
+        if known is None:
+            below = second < self.marks.get("account", 0)
+            return Standing(Outcome.REVOKED) if below else Standing(None, "", 1)
         if known.epoch != self.epoch:
             return Standing(Outcome.STALE)
         if known.state != "I":
             return Standing(Outcome.REVOKED if known.state == "R" else Outcome.REPLAYED)
+        if known.is_revoked(self.mark):
+            return Standing(Outcome.REVOKED)
         taken = sum(claim.state != "L" or claim.lease != OVER for claim in known.claims)
         if taken < known.uses.count:
             return Standing(None, known.rest, known.uses.count - taken)
@@ -216,27 +247,32 @@ class StoreAndModel(RuleBasedStateMachine):
             self.uses[nonce] = uses.count
         with contextlib.suppress(Outage):
             answer = self.store.record(
-                self.nonces[nonce], grant=f"grant {request}", until=soon(), request=self.requests[request], uses=uses
+                self.nonces[nonce], grant=grant_of(request), until=soon(), request=self.requests[request], uses=uses
             ).recorded
         assert answer == self.model.record(nonce, request, uses)
 
     @rule(
         nonce=NONCES,
         request=REQUESTS,
+        second=SECONDS,
         cross_off=st.booleans(),
         lease=st.sampled_from([None, OVER, LONG]),
         lost=st.integers(0, 2),
     )
-    def redeem(self, nonce: int, request: int, cross_off: bool, lease: int | None, lost: int) -> None:
+    def redeem(self, nonce: int, request: int, second: int, cross_off: bool, lease: int | None, lost: int) -> None:
         self.lose(lost)
-        until = soon() if cross_off else None
         answer = self.store.redeem(
-            self.nonces[nonce], request=self.requests[request], cross_off_until=until, lease=lease
+            self.nonces[nonce],
+            request=self.requests[request],
+            cross_off_until=soon() if cross_off else None,
+            lease=lease,
+            origin=Origin("default", NOW + second),
         )
         if answer.outcome in {Outcome.SPENT, Outcome.FINISHED}:
             self.spenders.setdefault(nonce, set()).add(request)
         assert (answer.retry_after > 0) is (answer.outcome is Outcome.HELD)
-        assert replace(answer, retry_after=0) == self.model.redeem(nonce, request, cross_off=cross_off, lease=lease)
+        expected = self.model.redeem(nonce, request, second, cross_off=cross_off, lease=lease)
+        assert replace(answer, retry_after=0) == expected
 
     @rule(nonce=NONCES, request=REQUESTS, lost=st.integers(0, 2))
     def commit(self, nonce: int, request: int, lost: int) -> None:
@@ -252,9 +288,19 @@ class StoreAndModel(RuleBasedStateMachine):
         self.store.release(self.nonces[nonce], request=self.requests[request])
         self.model.release(nonce, request)
 
-    @rule(nonce=NONCES)
-    def look(self, nonce: int) -> None:
-        assert self.store.look(self.nonces[nonce]) == self.model.look(nonce)
+    @rule(nonce=NONCES, second=SECONDS, cross_off=st.booleans())
+    def look(self, nonce: int, second: int, cross_off: bool) -> None:
+        origin = Origin("default", NOW + second)
+        answer = self.store.look(self.nonces[nonce], origin=origin, cross_off=cross_off)
+        assert answer == self.model.look(nonce, second, cross_off=cross_off)
+
+    @rule(scope=st.sampled_from(SCOPES), second=SECONDS, lost=st.integers(0, 2))
+    def revoke_before(self, scope: Scope, second: int, lost: int) -> None:
+        self.lose(lost)
+        name = "u1" if scope == "subject" else "default"
+        self.store.revoke_before(Watermark(scope, name, NOW + second))
+        self.model.heal()
+        self.model.marks[scope] = max(second, self.model.marks.get(scope, 0))
 
     @rule(nonce=NONCES, request=REQUESTS, lost=st.integers(0, 2))
     def finish(self, nonce: int, request: int, lost: int) -> None:
@@ -287,6 +333,7 @@ class StoreAndModel(RuleBasedStateMachine):
     def flush(self) -> None:
         self.server.command("FLUSHALL")
         self.model.records.clear()
+        self.model.marks.clear()
         self.spenders.clear()
         self.uses.clear()
         self.model.bound = False

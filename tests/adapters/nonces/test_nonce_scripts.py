@@ -24,6 +24,7 @@ NAMED = {
     "finish": scripts.FINISH,
     "revoke": scripts.REVOKE,
     "look": scripts.LOOK,
+    "mark": scripts.MARK,
     "ready": scripts.READY,
     "heal": scripts.HEAL,
 }
@@ -32,16 +33,17 @@ NAMED = {
 @pytest.mark.parametrize(
     ("name", "sha"),
     [
-        ("record", "57e89d241a81dab38bb7ba10ef3178f2cca00f2c"),
-        ("record_batch", "377c4d38aa9d5ef758433f5edb34ff5b7da181c0"),
-        ("redeem", "f75a847249d7715ab34a4398fa59d66068edb05a"),
-        ("commit", "8b2e586aecd55badfd98e16bcdfdfe0cd14b0515"),
-        ("release", "874aa83b5ef69ad306b4c52bbfc7aa13dfb7b001"),
-        ("finish", "9b1f8ffb868afaf99279ebc31216543f75cd1068"),
-        ("revoke", "91037b148ee0757fb2e6f1d1a7fa447c099e8a62"),
-        ("look", "eaf186470aba35e83aa538df45d74a1ae20ebcc6"),
-        ("ready", "9aa5d6d0bc329f2d9930e3961a4662beecc782f1"),
-        ("heal", "35f4e1f3cff27c336b36565cf2baae175c8f5d04"),
+        ("record", "6765633562ef82f6502354f6c51edea87a940862"),
+        ("record_batch", "35bdfb707718bb52c264a75d8d1705fcc34be836"),
+        ("redeem", "cc17ec792c57f74b613e727573052827b967225a"),
+        ("commit", "522e9d418ffbe95ae89668bfd8ff94b5a3a9c4ce"),
+        ("release", "6f7709ac5bde60627a519402b32c3a0c205082e1"),
+        ("finish", "aefeb5eab4a443d49e615c0d082cefb420df0f4f"),
+        ("revoke", "54ee619814eaa700876008ac4bd76a28b7e8bc14"),
+        ("look", "c4ebdaa71fd2ddfc0e040d526f24515a47612f0d"),
+        ("mark", "7a9140adb36624c2ef07a5aed27f6b3aaeba5dbf"),
+        ("ready", "cca584a9f2f765af4074388651ca0f0de6ade155"),
+        ("heal", "924bb7da88785e5fb0d9f0ccb69d1977c4948c93"),
     ],
 )
 def test_a_script_changes_only_on_purpose(valkey: Valkey, name: str, sha: str) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from tokensvc.core.quotas import Quota
 from tokensvc.core.uses import ONCE, Uses
+from tokensvc.core.watermarks import Origin
 
 _REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
@@ -49,3 +50,8 @@ def quota_arguments(quota: Quota) -> tuple[str, ...]:
     if all(limit is None for limit in limits):
         return ()
     return (quota.subject_id, *("" if limit is None else str(limit) for limit in limits))
+
+
+def origin_texts(origin: Origin | None) -> tuple[str, str]:
+    """The account and the second of issue; without an origin no account."""
+    return ("", "0") if origin is None else (origin.account, str(origin.issued_at))

@@ -13,7 +13,7 @@ if state ~= 'M' then return {'replayed'} end
 local uses = read_uses(rest)
 local claim = claim_of(uses, ARGV[1])
 if claim and claim.state ~= 'L' then return {'spent'} end
-if uses.revoked_by then return {'revoked'} end
+if is_revoked(uses, KEYS[2]) then return {'revoked'} end
 if claim then
   spend_claim(KEYS[1], KEYS[2], epoch, owner .. subject, subject, uses, claim)
   return {'spent'}

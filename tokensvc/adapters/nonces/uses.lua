@@ -60,6 +60,13 @@ local function taken(uses, now)
   return spent, claimed
 end
 
+-- Whether what is not spent of it is revoked, by itself or by a watermark; of what is all spent there is nothing left.
+local function is_revoked(uses, epoch_key)
+  if uses.revoked_by then return true end
+  local spent = taken(uses, 0)
+  return spent < uses.count and marked(epoch_key, uses.grant)
+end
+
 -- Makes a place for one more claim: a free one, or that of the claim which ended first.
 -- Returns whether there is one, and if not, the milliseconds until a claim ends; nothing if all are spent.
 local function make_room(uses, now)
