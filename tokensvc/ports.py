@@ -45,8 +45,7 @@ class Outcome(StrEnum):
 class Redemption:
     """`grant` is the text recorded at issue (SPENT and CLAIMED; empty for one that is crossed off).
 
-    `result` is what finish noted. `retry_after` are the seconds (at least 1) after which one that is HELD will be free,
-    if it is not spent by then.
+    `result` is what finish noted. `retry_after` are the seconds after which one that is HELD is free, if not spent.
     """
 
     outcome: Outcome
@@ -254,6 +253,7 @@ class FileStore(Protocol):
         """Make a sealed file visible at `file.file_path`, atomically and durably, or raise NameTaken.
 
         With `replace` it becomes the next version of the file that is there: returned is `file.after` that one.
+        If that very version (by `version_id`) is there, it is returned as it is, also to two at a time.
         """
 
     def find(self, account: str, file_path: str, version_id: str = "") -> tuple[StoredFile, BinaryIO] | None:

@@ -248,9 +248,8 @@ def issue(
 
 def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
-    return Accept(
-        accepted_keys(settings), _cross_off(settings), nonces, files, inspect, clock, chance, audit(), throttle
-    )
+    keys, lease = accepted_keys(settings), settings.upload.lease
+    return Accept(keys, _cross_off(settings), nonces, files, inspect, clock, chance, audit(), throttle, lease)
 
 
 def redeem(settings: config.Settings, nonces: NonceStore) -> Redeem:

@@ -14,11 +14,11 @@ from tokensvc.adapters.redis_client import connect
 from tokensvc.ports import NonceStore
 
 
-@pytest.fixture(params=["rotate", "wait"])
+@pytest.fixture(params=["rotate", "wait", "buckets"])
 def nonce_store(request: pytest.FixtureRequest, valkey: Valkey) -> Iterator[NonceStore]:
-    if request.param == "rotate":
+    if request.param != "wait":
         with contextlib.closing(valkey.client()) as client:
-            yield RedisNonces(client, chance=os.urandom)
+            yield RedisNonces(client, chance=os.urandom, buckets=64 if request.param == "buckets" else 1)
         return
     valkey.command("ACL", "SETUSER", "app", "reset", "on", ">app-password", *APP_RIGHTS.split())
     with contextlib.closing(valkey.client()) as operator:

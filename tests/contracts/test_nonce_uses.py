@@ -8,13 +8,13 @@ import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
 from tokensvc.core.nonces import NonceId
-from tokensvc.core.uses import MOST_USES, Spend, Uses
+from tokensvc.core.uses import MOST_USES, SpendMode, Uses
 from tokensvc.ports import Entry, NonceStore, Outcome, Redemption, Standing
 
 LONG, OVER = 600, 0
 """Leases in seconds: one that no test sees the end of, and one that has ended when it begins."""
 
-MODES: list[Spend] = ["on-attempt", "on-success"]
+MODES: list[SpendMode] = ["on-attempt", "on-success"]
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def store(nonce_store: NonceStore) -> NonceStore:
     return nonce_store
 
 
-def recorded(store: NonceStore, count: int = 1, spend: Spend = "on-success", grant: str = "g") -> NonceId:
+def recorded(store: NonceStore, count: int = 1, spend: SpendMode = "on-success", grant: str = "g") -> NonceId:
     nonce = new_nonce()
     assert store.record(nonce, grant=grant, until=soon(), request=new_request(), uses=Uses(count, spend)).recorded
     return nonce
@@ -44,7 +44,7 @@ def outcome(store: NonceStore, nonce: NonceId, request: str | None = None, lease
 
 @pytest.mark.parametrize("spend", MODES)
 @pytest.mark.parametrize("count", [2, 3, MOST_USES])
-def test_so_many_uses_are_had_and_no_more(store: NonceStore, count: int, spend: Spend) -> None:
+def test_so_many_uses_are_had_and_no_more(store: NonceStore, count: int, spend: SpendMode) -> None:
     nonce = recorded(store, count, spend, grant='{"a":1,"b":":ä,"}')
     for left in range(count, 0, -1):
         assert store.look(nonce) == Standing(None, '{"a":1,"b":":ä,"}', left)
@@ -102,7 +102,7 @@ def test_who_revokes_may_have_any_name(store: NonceStore, actor: str) -> None:
 
 
 @pytest.mark.parametrize("spend", MODES)
-def test_what_has_had_its_last_use_cannot_be_revoked(store: NonceStore, spend: Spend) -> None:
+def test_what_has_had_its_last_use_cannot_be_revoked(store: NonceStore, spend: SpendMode) -> None:
     nonce = recorded(store, 2, spend)
     for _ in range(2):
         store.redeem(nonce, request=new_request())
@@ -111,7 +111,7 @@ def test_what_has_had_its_last_use_cannot_be_revoked(store: NonceStore, spend: S
 
 @pytest.mark.parametrize("spend", MODES)
 def test_to_record_again_with_the_same_request_is_to_have_recorded_and_gives_nothing_back(
-    store: NonceStore, spend: Spend
+    store: NonceStore, spend: SpendMode
 ) -> None:
     nonce, recorder = new_nonce(), new_request()
     for _ in range(3):
@@ -241,6 +241,7 @@ def test_a_claim_is_free_for_another_when_its_lease_has_ended_and_not_before(sto
     nonce, began = recorded(store), time.monotonic()
     claimed(store, nonce, lease=1)
     while outcome(store, nonce) is Outcome.HELD:
+        assert time.monotonic() - began < 30
         time.sleep(0.01)
     assert time.monotonic() - began >= 0.99
     assert outcome(store, nonce) is Outcome.HELD

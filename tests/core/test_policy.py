@@ -14,6 +14,7 @@ from tokensvc.core.params import PARAMETERS
 from tokensvc.core.policy import AskV1, AskV2, decide
 from tokensvc.core.profiles import Limits, Profile
 from tokensvc.core.rules import AllowAny, compile_rule
+from tokensvc.core.uses import Uses
 from tokensvc.core.window import Window
 
 from .conftest import NOW
@@ -367,6 +368,15 @@ def test_a_trace_has_a_line_for_each_rule() -> None:
         "folder: forced to '/users/u1' by profile users",
         'checks: "file.size" <= 9 AND "request.folder" IN ["/users/u1", "users/u1"], by the limits and what is forced',
     ]
+
+
+def test_a_grant_has_the_uses_of_its_profile_and_the_trace_tells_them_unless_they_are_the_usual() -> None:
+    trace: list[str] = []
+    for uses in (Uses(), Uses(3, "on-success")):
+        for ask in (AskV1(), AskV2({})):
+            assert decide(replace(PROFILE, uses=uses), CALLER, ask, NOW, trace=trace).uses == uses
+    said = "uses: 3, each spent on-success, where this service is asked"
+    assert [line for line in trace if line.startswith("uses")] == [said] * 2
 
 
 def test_a_trace_ends_where_the_refusal_was_decided() -> None:

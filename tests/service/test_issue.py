@@ -25,7 +25,8 @@ from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.window import LEEWAY_SECONDS, MARGIN_SECONDS
 from tokensvc.ports import Outcome, Recording
-from tokensvc.service.issue import MOST_STEPS_BACK, Issue, new_request
+from tokensvc.service.issue import MOST_STEPS_BACK, Issue
+from tokensvc.service.request_names import new_request
 
 from .conftest import Notes, bearer
 

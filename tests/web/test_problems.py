@@ -48,6 +48,7 @@ PROMISED = {
     "credential.stale": 403,
     "idempotency.mismatch": 422,
     "credential.replayed": 409,
+    "credential.held": 409,
     "store.unavailable": 503,
     "too_large": 413,
     "not_found": 404,

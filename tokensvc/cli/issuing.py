@@ -129,6 +129,8 @@ def _grant_members(grant: Grant) -> Mapping[str, Any]:
         "source": grant.source,
         "subject": grant.subject,
         "lifetime": grant.window.lifetime,
+        "uses": grant.uses.count,
+        "spend": grant.uses.spend,
         "token": grant.token,
         "parameters": dict(grant.parameters),
         "own_endpoint": {

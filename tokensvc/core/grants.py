@@ -13,6 +13,7 @@ from typing import Any, Final
 from . import strict_json
 from .checks import Restrictions
 from .nonces import Version
+from .uses import ONCE, Uses
 from .window import Window
 
 UNRESTRICTED: Final = Restrictions()
@@ -81,6 +82,7 @@ class Grant:
     token: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     restrictions: Restrictions = UNRESTRICTED
+    uses: Uses = ONCE
 
     def to_text(self) -> str:
         """The part that the record keeps: see `GrantNote`."""

@@ -11,7 +11,7 @@ from typing import Final, Literal
 MOST_USES: Final = 100
 """The record keeps who had each use: at most 10 KB of them."""
 
-Spend = Literal["on-attempt", "on-success"]
+SpendMode = Literal["on-attempt", "on-success"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Uses:
     """
 
     count: int = 1
-    spend: Spend = "on-attempt"
+    spend: SpendMode = "on-attempt"
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= MOST_USES:

@@ -21,8 +21,9 @@ from tokensvc.core.quotas import refusal_of
 from tokensvc.core.window import Window
 from tokensvc.ports import Entry, Recording, RecordOutcome
 
-from .issue import MOST_STEPS_BACK, Fits, Issue, new_request, new_token
+from .issue import MOST_STEPS_BACK, Fits, Issue, new_token
 from .receipts import Repeatable, repeatable
+from .request_names import new_request
 
 MOST_IN_A_BATCH: Final = 100
 
@@ -118,7 +119,9 @@ class Batch:
         quota = self.issue.quota(first)
         until = max(entry.until for entry in entries)
         receipt = None if repeat is None else repeat.receipt(items, until, self.issue.chance)
-        recording = self.issue.nonces.record_batch(entries, request=request, quota=quota, receipt=receipt)
+        recording = self.issue.nonces.record_batch(
+            entries, request=request, quota=quota, uses=first.uses, receipt=receipt
+        )
         if quota is not None and recording.limit is not None:
             raise refusal_of(quota, recording.limit, recording.retry_after)
         if recording.recorded:

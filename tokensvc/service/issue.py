@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile, find_profile
 from tokensvc.core.quotas import Quota, Remaining, quota_of, refusal_of, subject_id
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Throttle
+
+from .request_names import new_request
 
 MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
@@ -153,7 +154,9 @@ class Issue:
         """False if the nonce exists; a refusal if the subject has had its share."""
         nonce, request = nonce_id(grant.account, grant.version, material), new_request(self.chance)
         quota = self.quota(grant)
-        recording = self.nonces.record(nonce, grant=grant.to_text(), until=until, request=request, quota=quota)
+        recording = self.nonces.record(
+            nonce, grant=grant.to_text(), until=until, request=request, quota=quota, uses=grant.uses
+        )
         if quota is not None and recording.limit is not None:
             raise refusal_of(quota, recording.limit, recording.retry_after)
         if not recording.recorded:
@@ -198,8 +201,3 @@ def new_token(chance: Chance, fits: Fits | None = None) -> str:
 
 def _quota_of(profile: Profile, source: str, subject: str) -> Quota | None:
     return quota_of(profile.limits, account=profile.account, profile=profile.name, source=source, subject=subject)
-
-
-def new_request(chance: Chance) -> str:
-    """A name for one request of ours: 22 URL-safe characters, by which the nonce store knows a repetition."""
-    return base64.urlsafe_b64encode(chance(16)).rstrip(b"=").decode()

@@ -29,10 +29,11 @@ _SECONDS = range(10**9, 10**10)
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """A credential that could be spent now. `note` is None for one that was minted elsewhere."""
+    """A credential that could be spent now, so often. `note` is None for one that was minted elsewhere."""
 
     genuine: Genuine
     note: GrantNote | None
+    uses_left: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class Introspect:
         cross_off = genuine.pair.account in self.cross_off
         standing = self.nonces.look(genuine.nonce, cross_off=cross_off, origin=genuine.origin)
         if standing.refused is None:
-            return Active(genuine, GrantNote.from_text(standing.grant) if standing.grant else None)
+            note = GrantNote.from_text(standing.grant) if standing.grant else None
+            return Active(genuine, note, standing.uses_left)
         return None
 
 

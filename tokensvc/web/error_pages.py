@@ -85,8 +85,12 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
         "Fetch another. If this happens often, look at the store.",
     ),
     "credential.replayed": (
-        "It was used before. Each credential is good for one upload, also if that upload was refused.",
+        "It was used before. Unless its profile says otherwise, it is good for one upload, also if that was refused.",
         "Fetch a credential for each upload, and do not let anything cache the answer of `/auth`.",
+    ),
+    "credential.held": (
+        "Another upload with it is under way. It is spent if that succeeds, and free again if it does not.",
+        "Wait for `Retry-After` seconds, at most, or fetch a credential for each upload.",
     ),
     "idempotency.mismatch": (
         "The same caller sent this `Idempotency-Key` before, with another body. Nothing was issued.",

@@ -62,7 +62,7 @@ def _active(active: Active) -> dict[str, Any]:
     genuine, note = active.genuine, active.note
     members: dict[str, Any] = {
         "active": True,
-        "uses_left": 1,
+        "uses_left": active.uses_left,
         "version": genuine.version,
         "account": genuine.pair.account,
         "exp": genuine.window.expires_at,

@@ -66,10 +66,11 @@ def _offer(version: Version, limits: FormLimits, accept: Accept) -> Iterator[Off
     """The request's form with its file on disk; what was not kept is gone at the end, whatever happened."""
     stream = cast("BinaryIO", request.stream)
     early, private_key, client = _header_fields(version), _private_key(), client_address()
+    key = request.headers.get("Idempotency-Key")
     g.spent_token = early.get("token", "")
     if early or private_key is not None:
         try:
-            accept.require_genuine(Offer(version, early, None, private_key, client))
+            accept.require_genuine(Offer(version, early, None, private_key, client, key))
         except Refusal:
             _drain(stream, _MOST_UNREAD_BYTES)
             raise
@@ -85,7 +86,7 @@ def _offer(version: Version, limits: FormLimits, accept: Accept) -> Iterator[Off
     try:
         fields = _merged(form.fields, early)
         g.spent_token = fields.get("token", "")
-        yield Offer(version, fields, form.file, private_key, client)
+        yield Offer(version, fields, form.file, private_key, client, key)
     finally:
         if form.file is not None:
             form.file.discard()

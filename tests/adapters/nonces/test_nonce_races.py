@@ -18,7 +18,7 @@ from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.core.nonces import NonceId
-from tokensvc.core.uses import Spend, Uses
+from tokensvc.core.uses import SpendMode, Uses
 from tokensvc.ports import Outcome
 
 CLIENTS, THREADS = 4, 40
@@ -69,7 +69,7 @@ def test_of_ten_thousand_redemptions_of_one_nonce_one_succeeds(stores: list[Redi
 
 
 @pytest.mark.parametrize("spend", ["on-attempt", "on-success"])
-def test_of_two_hundred_that_race_for_three_uses_three_have_one(stores: list[RedisNonces], spend: Spend) -> None:
+def test_of_two_hundred_that_race_for_three_uses_three_have_one(stores: list[RedisNonces], spend: SpendMode) -> None:
     for _ in range(5):
         nonce, start = new_nonce(), threading.Barrier(THREADS)
         stores[0].record(nonce, grant="g", until=soon(), request=new_request(), uses=Uses(3, spend))

@@ -59,8 +59,8 @@ def test_a_record_with_uses_keeps_who_had_each_beside_its_grant(client: redis.Re
     assert till is not None
     assert 50_000 < int(till[1]) - time.time() * 1000 < 61_000
     store.commit(nonce, request=second)
-    store.finish(nonce, request=second, result="file:1")
     store.revoke(nonce, actor="ops")
+    store.finish(nonce, request=second, result="file:1")
     assert client.get(key) == f"M:{epoch}:{recorder}:3,s,2,3:ops{first}C,0:{second}D,6:file:1a:b".encode()
     assert client.expiretime(key) == until
 

@@ -35,12 +35,12 @@ NAMED = {
     [
         ("record", "6765633562ef82f6502354f6c51edea87a940862"),
         ("record_batch", "35bdfb707718bb52c264a75d8d1705fcc34be836"),
-        ("redeem", "0d73043195ed66407e25eed3d94f508e889d504e"),
-        ("commit", "6fc9117a33fc53d6cb5b5571dc85e1c81bcb485f"),
-        ("release", "4f4c88fcebd7bfef3daeb8d1eeb3ef10dd9f87e4"),
-        ("finish", "818a38eaa2a6ad221734301902f043b7f917382f"),
-        ("revoke", "1def137a9c1f81f83a96924b2eaf318d95b37d0d"),
-        ("look", "3a62d870c39a47b4e2d131dd26cba4981af184bb"),
+        ("redeem", "cc17ec792c57f74b613e727573052827b967225a"),
+        ("commit", "522e9d418ffbe95ae89668bfd8ff94b5a3a9c4ce"),
+        ("release", "6f7709ac5bde60627a519402b32c3a0c205082e1"),
+        ("finish", "aefeb5eab4a443d49e615c0d082cefb420df0f4f"),
+        ("revoke", "54ee619814eaa700876008ac4bd76a28b7e8bc14"),
+        ("look", "c4ebdaa71fd2ddfc0e040d526f24515a47612f0d"),
         ("mark", "7a9140adb36624c2ef07a5aed27f6b3aaeba5dbf"),
         ("ready", "cca584a9f2f765af4074388651ca0f0de6ade155"),
         ("heal", "924bb7da88785e5fb0d9f0ccb69d1977c4948c93"),
@@ -88,7 +88,10 @@ def test_every_write_of_a_record_sets_its_end_or_keeps_it(script: Script) -> Non
 @pytest.mark.parametrize("name", NAMED)
 def test_every_script_looks_at_the_fence_before_it_does_anything(name: str) -> None:
     own = (files("tokensvc.adapters.nonces") / f"{name}.lua").read_text("utf-8").splitlines()
-    assert NAMED[name].text.endswith("\n".join(own[1:]) + "\n")
+    head, _, tail = ("\n".join(own[1:]) + "\n").partition("-- uses.lua\n")
+    assert head in NAMED[name].text
+    assert NAMED[name].text.endswith(tail)
+    assert ("local function read_uses" in NAMED[name].text) is bool(tail)
     deeds = [line for line in own if "redis.call" in line or "fence(" in line or "read(" in line]
     assert "= fence(KEYS[" in deeds[0]
 

@@ -21,7 +21,7 @@ from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import DAY_SECONDS, Quota
-from tokensvc.core.uses import Spend, Uses
+from tokensvc.core.uses import SpendMode, Uses
 from tokensvc.ports import Entry, Outcome, Recording, RecordOutcome
 
 CLIENTS, THREADS = 4, 100
@@ -150,7 +150,7 @@ def test_what_is_spent_or_revoked_is_not_outstanding(store: RedisNonces, ending:
 @pytest.mark.parametrize("batch", [False, True])
 @pytest.mark.parametrize("spend", ["on-attempt", "on-success"])
 def test_one_with_uses_is_outstanding_until_its_last_use_is_spent(
-    store: RedisNonces, spend: Spend, batch: bool
+    store: RedisNonces, spend: SpendMode, batch: bool
 ) -> None:
     quota, nonce, uses = some_quota(outstanding=1), new_nonce(), Uses(2, spend)
     if batch:

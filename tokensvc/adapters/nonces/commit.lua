@@ -9,6 +9,7 @@ if not state then return {'unissued'} end
 if written_in ~= epoch then return {'stale'} end
 if state == 'R' then return {'revoked'} end
 if state ~= 'M' then return {'replayed'} end
+-- uses.lua
 local uses = read_uses(rest)
 local claim = claim_of(uses, ARGV[1])
 if claim and claim.state ~= 'L' then return {'spent'} end

@@ -12,6 +12,7 @@ if not state then
 end
 if written_in ~= epoch then return {'stale'} end
 if state == 'I' then return marked(KEYS[2], rest) and {'revoked'} or {'issued', rest, 1} end
+-- uses.lua
 if state == 'M' then
   local uses = read_uses(rest)
   if is_revoked(uses, KEYS[2]) then return {'revoked'} end

@@ -23,6 +23,7 @@ if state == 'I' then
   not_outstanding(KEYS[1], KEYS[2], epoch, subject)
   return {'spent', rest}
 end
+-- uses.lua
 if state == 'M' then
   local uses = read_uses(rest)
   local claim, place = claim_of(uses, ARGV[1])

@@ -6,6 +6,7 @@ local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
 local state, written_in, owner, rest, subject = read(KEYS[1])
 if state ~= 'M' or written_in ~= epoch then return {'unheld'} end
+-- uses.lua
 local uses = read_uses(rest)
 local claim, place = claim_of(uses, ARGV[1])
 if not claim or claim.state ~= 'L' then return {'unheld'} end

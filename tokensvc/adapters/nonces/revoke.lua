@@ -13,6 +13,7 @@ if state == 'I' then
   not_outstanding(KEYS[1], KEYS[2], epoch, subject)
   return {'revoked'}
 end
+-- uses.lua
 if state == 'M' then
   local uses = read_uses(rest)
   if uses.revoked_by then return {'revoked'} end

@@ -1,5 +1,5 @@
 """The Lua files as scripts that can be run. `preamble.lua` is put after the first line of each of the others, and
-`uses.lua` after that where a record with uses may be read.
+`uses.lua` in the place of the line that names it.
 
 The first line is the script's flags and has to stay first. `allow-oom` is on all that only change a record
 which is already there: a store that is full refuses to record, and goes on redeeming.
@@ -36,23 +36,26 @@ class Script:
         return [part.decode() if isinstance(part, bytes) else str(part) for part in answer]
 
 
-def _load(name: str, *before: str) -> Script:
-    here = files(__package__)
-    flags, _, body = here.joinpath(f"{name}.lua").read_text("utf-8").partition("\n")
-    texts = (here.joinpath(f"{one}.lua").read_text("utf-8") for one in ("preamble", *before))
-    text = "\n".join((flags, *texts, body))
+def _load(name: str) -> Script:
+    preamble, uses, own = (_read(one) for one in ("preamble", "uses", name))
+    flags, _, body = own.partition("\n")
+    text = "\n".join((flags, preamble, body.replace("-- uses.lua\n", uses)))
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), name)
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
 
 
 RECORD: Final = _load("record")
 REMAINING: Final = _load("remaining")
 RECORD_BATCH: Final = _load("record_batch")
-REDEEM: Final = _load("redeem", "uses")
-COMMIT: Final = _load("commit", "uses")
-RELEASE: Final = _load("release", "uses")
-FINISH: Final = _load("finish", "uses")
-REVOKE: Final = _load("revoke", "uses")
-LOOK: Final = _load("look", "uses")
+REDEEM: Final = _load("redeem")
+COMMIT: Final = _load("commit")
+RELEASE: Final = _load("release")
+FINISH: Final = _load("finish")
+REVOKE: Final = _load("revoke")
+LOOK: Final = _load("look")
 MARK: Final = _load("mark")
 READY: Final = _load("ready")
 HEAL: Final = _load("heal")
