@@ -6,10 +6,8 @@ To make the same credentials again instead would need the clock, the claims, the
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,7 +18,8 @@ from tokensvc.core.keys import KeyRing
 from tokensvc.core.profiles import Profile
 from tokensvc.ports import Chance, Receipt
 
-_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+from .request_names import named_request, require_key
+
 MOST_CHARACTERS: Final = 128 * 1024
 """The longest receipt: a hundred JWTs of about a thousand characters. More would fill the store by few requests."""
 
@@ -62,17 +61,11 @@ def repeatable(ring: KeyRing, profile: Profile, caller: Caller, key: str | None,
     """What the key (None is none) stands for, of this caller under this profile; `asked` is the body, as JSON."""
     if key is None:
         return None
-    if not _KEY.fullmatch(key):
-        raise Refusal(
-            Code.REQUEST_MALFORMED,
-            "Idempotency-Key must be 1 to 255 printable ASCII characters without blanks.",
-            "Send a new UUID for each batch, and the same one again for the same batch.",
-            field="Idempotency-Key",
-        )
+    require_key(key)
     who = (profile.account, profile.name, caller.source, caller.subject)
-    name = hashlib.sha256("\0".join(("tokensvc batch", *who, key)).encode()).digest()
+    name = named_request("tokensvc batch", *who, key)
     body = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-    return Repeatable(ring, base64.urlsafe_b64encode(name[:16]).rstrip(b"=").decode(), body)
+    return Repeatable(ring, name, body)
 
 
 def _mismatch(detail: str) -> Refusal:

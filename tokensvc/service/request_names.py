@@ -29,7 +29,7 @@ def require_key(key: str | None) -> None:
         raise Refusal(
             Code.REQUEST_MALFORMED,
             "Idempotency-Key must be 1 to 255 printable ASCII characters without blanks.",
-            "Send a new UUID for each upload, and the same one again for the same upload.",
+            "Send a new UUID for each upload or batch, and the same one again for the same.",
             field="Idempotency-Key",
         )
 
