@@ -95,6 +95,7 @@ class Doors:
     demo: Demo | None
     audit: Audit
     measured: Measured
+    stopping: Callable[[], bool]
 
 
 def create_app(doors: Doors) -> Flask:
@@ -113,7 +114,7 @@ def create_app(doors: Doors) -> Flask:
     app.register_blueprint(credentials_blueprint(issue))
     app.register_blueprint(limits_blueprint(issue, doors.uploads.max_file_bytes if doors.uploads else None))
     app.register_blueprint(batch_blueprint(Batch(issue)))
-    app.register_blueprint(health_blueprint(doors.ready))
+    app.register_blueprint(health_blueprint(doors.ready, doors.stopping))
     app.register_blueprint(metrics_blueprint(doors.measured.text, doors.measured.rights))
     app.register_blueprint(error_pages_blueprint())
     spending = doors.redeeming
