@@ -14,6 +14,7 @@ from tokensvc.config import ConfigurationError, Settings
 from tokensvc.config.reading import VARIABLES
 from tokensvc.config.reference import tables, whole_page
 from tokensvc.core.params import CLIENT_CHOICES
+from tokensvc.core.uses import Uses
 
 PUBLIC, PRIVATE = "public_Pq4bX1dFh2", "private_CANARYPq4bX1dFh2"
 DIGEST = "0123456789abcdef" * 4
@@ -723,11 +724,33 @@ def test_the_demo_sign_in_is_for_the_development_server(folder: Folder) -> None:
     assert isinstance(folder.load(toml, demo=True).callers["demo"], config.DemoSource)
 
 
+@pytest.mark.parametrize("uses", [1, 100])
+@pytest.mark.parametrize("spend", ["on-attempt", "on-success"])
+def test_a_profile_says_how_often_and_what_spends_a_use(folder: Folder, uses: int, spend: str) -> None:
+    profile = f"[profiles.b]\ncallers = ['backend']\nuses = {uses}\nspend = '{spend}'\n"
+    settings = folder.load(MINIMAL + profile)
+    assert settings.profiles["b"].build("b").uses == Uses(uses, spend)  # type: ignore[arg-type]
+    assert settings.profiles["default"].build("default").uses == Uses(1, "on-attempt")
+
+
+@pytest.mark.parametrize("member", ["uses = 0", "uses = 101", "uses = true", 'uses = "3"', 'spend = "never"'])
+def test_uses_and_spend_are_of_what_there_is(folder: Folder, member: str) -> None:
+    told = folder.faults(f"{MINIMAL}[profiles.b]\ncallers = ['backend']\n{member}\n")
+    assert told.keys() == {f"profiles.b.{member.partition(' ')[0]}"}
+
+
+@pytest.mark.parametrize(("lease", "good"), [(0, False), (1, True), (600, True), (601, False)])
+def test_a_lease_is_a_second_to_ten_minutes(folder: Folder, lease: int, good: bool) -> None:
+    toml = f"{MINIMAL}[upload]\nlease = {lease}\n"
+    if good:
+        assert folder.load(toml).upload.lease == lease
+    else:
+        assert folder.faults(toml).keys() == {"upload.lease"}
+
+
 @pytest.mark.parametrize(
     ("toml", "place"),
     [
-        ("[profiles.b]\ncallers = ['backend']\nuses = 1\n", "profiles.b.uses"),
-        ("[profiles.b]\ncallers = ['backend']\nspend = 'on-success'\n", "profiles.b.spend"),
         ("[profiles.b]\ncallers = ['backend']\nwhen_store_is_down = 'refuse'\n", "profiles.b.when_store_is_down"),
         ("[upload]\nstore = 's3://bucket/prefix'\n", "upload.store"),
         ("[upload.plan]\nmax_video_bytes = '25MB'\n", "upload.plan.max_video_bytes"),

@@ -283,6 +283,7 @@ def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, thro
         chance,
         audit(),
         throttle,
+        settings.upload.lease,
         fetching,
     )
 
@@ -298,8 +299,8 @@ def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
 
 
 def revoke(settings: config.Settings, nonces: NonceStore) -> Revoke:
-    """The use case that makes a credential unspendable."""
-    return Revoke(tuple(settings.accounts), nonces, audit())
+    """The use case that makes credentials unspendable."""
+    return Revoke(tuple(settings.accounts), tuple(settings.profiles), tuple(settings.callers), nonces, clock, audit())
 
 
 def explain(settings: config.Settings, nonces: NonceStore) -> Explain:

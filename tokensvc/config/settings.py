@@ -15,6 +15,7 @@ from tokensvc.core.params import CLIENT_CHOICES
 from tokensvc.core.profiles import DEFAULT_LIFETIME_SECONDS
 from tokensvc.core.quotas import MOST_COUNTED, MOST_PER_DAY
 from tokensvc.core.rules import compile_rule
+from tokensvc.core.uses import MOST_USES, SpendMode, Uses
 from tokensvc.core.window import MAX_LIFETIME_SECONDS
 
 from .sources import Source
@@ -105,6 +106,18 @@ class Profile(Table):
         le=MAX_LIFETIME_SECONDS,
         description=f"seconds, at most {MAX_LIFETIME_SECONDS}; also the most that a client may ask for",
     )
+    uses: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_USES,
+        description="how many uploads each credential is good for, at the own upload endpoint, `/redeem` and "
+        "`/forward-auth`; ImageKit itself takes it once",
+    )
+    spend: SpendMode = Field(
+        default="on-attempt",
+        description='`"on-success"`: an upload that is refused or fails gives the credential back; only at the own '
+        "upload endpoint",
+    )
     unissued: Literal["refuse", "cross-off"] = Field(
         default="refuse",
         description='`"cross-off"`: also take, once, a credential that was minted elsewhere with the account\'s key',
@@ -156,6 +169,7 @@ class Profile(Table):
                 limits.outstanding,
             ),
             remote,
+            Uses(self.uses, self.spend),
         )
 
 
@@ -208,6 +222,13 @@ class Upload(Table):
         default=None,
         description='where files are kept, such as `"file:///var/lib/tokensvc/files"`; left out: `files/` in the data '
         "directory",
+    )
+    lease: int = Field(
+        default=60,
+        ge=1,
+        le=600,
+        description='seconds for which an upload under `spend = "on-success"` holds its credential, from the last byte '
+        "of the request; after a crash it is free when they have passed",
     )
     plan: Plan = Field(default=Plan(), description="limits, below")
     remote: Remote = Field(default=Remote(), description="files from URLs, below")

@@ -82,13 +82,18 @@ def _read_header(part: bytes) -> dict[str, Any]:
     return header
 
 
+def encode(part: bytes) -> str:
+    """URL-safe base64 without padding."""
+    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+
+
 def decode(part: str) -> bytes:
     """Decode URL-safe base64, refusing all but the one spelling of its bytes."""
     try:
         decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except ValueError:
         raise invalid("A part of the token is not URL-safe base64.") from None
-    if base64.urlsafe_b64encode(decoded).rstrip(b"=").decode() != part:
+    if encode(decoded) != part:
         raise invalid("A part of the token is not canonical base64.")
     return decoded
 

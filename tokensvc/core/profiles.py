@@ -18,6 +18,7 @@ from .nonces import Version
 from .params import CLIENT_CHOICES, PARAMETERS, unfit
 from .rules import AllowAny, AllowGlob, AllowList, Rule
 from .templates import Place, compile_template, fill, read_parts
+from .uses import ONCE, Uses
 from .window import MAX_LIFETIME_SECONDS
 
 DEFAULT_LIFETIME_SECONDS: Final = 1800
@@ -85,6 +86,7 @@ class Profile:
     defaults: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
     remote: Rule | None = None
+    uses: Uses = ONCE
 
     def __post_init__(self) -> None:
         if not 1 <= self.lifetime <= MAX_LIFETIME_SECONDS:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -17,13 +16,20 @@ from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.offers import Offer, offer_of
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile, find_profile
-from tokensvc.core.quotas import Left, Quota, Remaining, allowance_of, left_of, quota_of, refusal_of
+from tokensvc.core.quotas import Left, Quota, Remaining, allowance_of, left_of, quota_of, refusal_of, subject_id
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Recording, Throttle
+
+from .request_names import new_request
 
 MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
 
+Fits = Callable[[bytes], bool]
+"""Whether a nonce of that material will do."""
+
 _MOST_OWN_TOKENS: Final = 3
+_MOST_TRIES: Final = 4096
+"""Of 64 places the right one is missed by all of so many once in 10^28 times."""
 _Credential = TypeVar("_Credential")
 
 
@@ -55,9 +61,9 @@ class Issue:
     def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> Issued[v1.Credential]:
         """Issue a v1 credential, or raise a refusal or an outage."""
         grant = self._decide(profile_name, presented, ask)
-        ring = self.rings[grant.account]
+        ring, fits = self.rings[grant.account], self._fits(grant)
         for _ in range(_MOST_OWN_TOKENS):
-            token = grant.token or new_token(self.chance)
+            token = grant.token or new_token(self.chance, fits)
             credential = v1.mint(ring.signing, token, grant.window)
             recording = self._record(grant, token.encode(), grant.window.record_until)
             if recording.recorded:
@@ -78,10 +84,10 @@ class Issue:
         by whole seconds until it is new: its lifetime is as asked or up to 30 s less, never more.
         """
         grant = self._decide(profile_name, presented, ask)
-        ring = self.rings[grant.account]
+        ring, fits = self.rings[grant.account], self._fits(grant)
         for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
             window = grant.window.earlier(step)
-            token = v2.mint(ring.signing, grant.parameters, window)
+            token = v2.mint(ring.signing, grant.parameters, window, fits)
             recording = self._record(grant, v2.signing_input(token), window.record_until)
             if recording.recorded:
                 return Issued(token, self.left(grant, recording))
@@ -165,7 +171,9 @@ class Issue:
         """What came of it: recorded, or it exists; a refusal if the subject has had its share."""
         nonce, request = nonce_id(grant.account, grant.version, material), new_request(self.chance)
         quota = self.quota(grant)
-        recording = self.nonces.record(nonce, grant=grant.to_text(), until=until, request=request, quota=quota)
+        recording = self.nonces.record(
+            nonce, grant=grant.to_text(), until=until, request=request, quota=quota, uses=grant.uses
+        )
         require_share(quota, recording)
         if recording.recorded:
             self.note(grant, nonce)
@@ -181,6 +189,14 @@ class Issue:
         if quota is None or recording.limit is None or recording.remaining is None:
             return None
         return Left(allowance_of(quota, recording.limit), recording.remaining)
+
+    def fits(self, grant: Grant) -> Fits:
+        """Says of the material of a nonce whether it would be beside its subject."""
+        home = subject_id(grant.account, grant.profile, grant.source, grant.subject)
+        return lambda material: self.nonces.beside(nonce_id(grant.account, grant.version, material), home)
+
+    def _fits(self, grant: Grant) -> Fits | None:
+        return None if self.quota(grant) is None else self.fits(grant)
 
     def note(self, grant: Grant, nonce: NonceId) -> None:
         """Note for the audit that a credential is on record and about to leave."""
@@ -202,15 +218,14 @@ def require_share(quota: Quota | None, recording: Recording) -> None:
         raise refusal_of(quota, recording.limit, recording.retry_after)
 
 
-def new_token(chance: Chance) -> str:
-    """A random UUID, as v1's nonce."""
-    return str(uuid.UUID(bytes=chance(16), version=4))
+def new_token(chance: Chance, fits: Fits | None = None) -> str:
+    """A random UUID, as v1's nonce, that fits."""
+    for _ in range(_MOST_TRIES):
+        token = str(uuid.UUID(bytes=chance(16), version=4))
+        if fits is None or fits(token.encode()):
+            break
+    return token
 
 
 def _quota_of(profile: Profile, source: str, subject: str) -> Quota | None:
     return quota_of(profile.limits, account=profile.account, profile=profile.name, source=source, subject=subject)
-
-
-def new_request(chance: Chance) -> str:
-    """A name for one request of ours: 22 URL-safe characters, by which the nonce store knows a repetition."""
-    return base64.urlsafe_b64encode(chance(16)).rstrip(b"=").decode()

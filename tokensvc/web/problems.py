@@ -41,6 +41,8 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
     Code.CREDENTIAL_REVOKED: (403, "The credential was revoked"),
     Code.CREDENTIAL_STALE: (403, "The credential is from before a failover"),
     Code.CREDENTIAL_REPLAYED: (409, "The credential was used before"),
+    Code.CREDENTIAL_HELD: (409, "The credential is in use"),
+    Code.IDEMPOTENCY_MISMATCH: (422, "The idempotency key stands for another request"),
     Code.RATE_LIMITED: (429, "Too many requests"),
     Code.QUOTA_EXCEEDED: (429, "The caller has had its share"),
     Code.TOO_LARGE: (413, "The request is too large"),

@@ -21,6 +21,7 @@ from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import DAY_SECONDS, Quota
+from tokensvc.core.uses import SpendMode, Uses
 from tokensvc.ports import Entry, Outcome, Recording, RecordOutcome
 
 CLIENTS, THREADS = 4, 100
@@ -144,6 +145,45 @@ def test_what_is_spent_or_revoked_is_not_outstanding(store: RedisNonces, ending:
     else:
         assert [store.revoke(nonces[0], actor="ops") for _ in range(2)] == [Outcome.REVOKED] * 2
     assert [record(store, quota).recorded for _ in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("spend", ["on-attempt", "on-success"])
+def test_one_with_uses_is_outstanding_until_its_last_use_is_spent(
+    store: RedisNonces, spend: SpendMode, batch: bool
+) -> None:
+    quota, nonce, uses = some_quota(outstanding=1), new_nonce(), Uses(2, spend)
+    if batch:
+        assert store.record_batch([Entry(nonce, "g", soon())], request=new_request(), quota=quota, uses=uses).recorded
+    else:
+        assert store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=uses).recorded
+    first, second = new_request(), new_request()
+    for request in (first, second):
+        assert record(store, quota).limit == "outstanding"
+        store.redeem(nonce, request=request, lease=600)
+        if spend == "on-success":
+            assert record(store, quota).limit == "outstanding"
+            store.commit(nonce, request=request)
+        store.finish(nonce, request=request, result="file")
+    assert record(store, quota).recorded
+
+
+def test_one_with_uses_that_is_revoked_is_not_outstanding(store: RedisNonces) -> None:
+    quota, nonce = some_quota(outstanding=1), new_nonce()
+    store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=Uses(3))
+    store.redeem(nonce, request=new_request())
+    store.revoke(nonce, actor="ops")
+    assert record(store, quota).recorded
+
+
+def test_a_claim_that_is_given_back_is_still_outstanding(store: RedisNonces) -> None:
+    quota, nonce, request = some_quota(outstanding=1), new_nonce(), new_request()
+    store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=Uses(1, "on-success"))
+    store.redeem(nonce, request=request, lease=600)
+    store.release(nonce, request=request)
+    assert record(store, quota).limit == "outstanding"
+    store.redeem(nonce, request=request)
+    assert record(store, quota).recorded
 
 
 def test_the_grant_is_the_same_whether_it_counts_as_outstanding_or_not(store: RedisNonces) -> None:
