@@ -8,9 +8,13 @@ from flask import Flask
 
 from tokensvc import wiring
 from tokensvc.adapters import event_log
+from tokensvc.adapters.aside import aside
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
-from tokensvc.config import Settings
+from tokensvc.adapters.sweeper import Sweeper
+from tokensvc.config import Bucket, Settings
 from tokensvc.core.addresses import Peers
+from tokensvc.ports import FileStore
+from tokensvc.service.accept import Accept
 from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
 
 
@@ -33,9 +37,9 @@ def create(settings: Settings | None = None) -> Flask:
     uploads = None
     if settings.upload.enabled:
         files = wiring.file_store(settings)
+        sweeper_of(settings, files).start()
         accept = wiring.accept(settings, nonces, files, throttle)
-        upload = settings.upload
-        uploads = Uploads(accept, files, list(settings.accounts), upload.plan.max_bytes, upload.url)
+        uploads = uploads_of(settings, accept, files)
     return create_app(
         Doors(
             wiring.issue(settings, nonces, sources, throttle),
@@ -59,3 +63,24 @@ def create(settings: Settings | None = None) -> Flask:
             Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
         )
     )
+
+
+def uploads_of(settings: Settings, accept: Accept, files: FileStore) -> Uploads:
+    """The upload endpoint as it is configured."""
+    plan = settings.upload.plan
+    return Uploads(
+        accept,
+        files,
+        list(settings.accounts),
+        plan.most_bytes,
+        settings.upload.url,
+        plan.most_video_bytes,
+        plan.max_unverified_bytes,
+    )
+
+
+def sweeper_of(settings: Settings, files: FileStore) -> Sweeper:
+    """Who tidies the file store up; not started."""
+    place = settings.upload.store
+    folder = settings.data_dir if isinstance(place, Bucket) else place or settings.data_dir / "files"
+    return Sweeper(files, folder / "sweep.lock", wiring.clock, wiring.audit(), aside)

@@ -8,15 +8,15 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Final
 
-import gevent
-from gevent import monkey
 from pydantic import SecretStr
 
 from tokensvc import config
 from tokensvc.adapters import embedded
 from tokensvc.adapters.api_keys import ApiKeys, Holder
+from tokensvc.adapters.aside import Blocking, aside
+from tokensvc.adapters.buckets import bucket_files
 from tokensvc.adapters.callers.anonymous import Anonymous
 from tokensvc.adapters.callers.bearer import Bearer
 from tokensvc.adapters.callers.forwarded import Forwarded
@@ -43,9 +43,6 @@ from tokensvc.service.issue import Issue
 from tokensvc.service.operate import Introspect, Revoke
 from tokensvc.service.redeem import Redeem
 from tokensvc.service.rights import Rights
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 THROTTLE_CONNECTIONS: Final = 4
 STORE_CONNECTIONS: Final = 32
@@ -93,6 +90,8 @@ def load_settings(variables: Mapping[str, str] | None = None, *, demo: bool = Fa
         except ValueError as exc:
             name = "REDIS_URL" if variables.get("REDIS_URL") else "REDIS_URL_FILE"
             raise config.ConfigurationError([config.Fault(name, str(exc))]) from None
+    if settings.upload.enabled and isinstance(settings.upload.store, config.Bucket):
+        _bucket(settings.upload.store, variables)
     return settings
 
 
@@ -146,16 +145,19 @@ def throttle(settings: config.Settings) -> RedisThrottle:
     )
 
 
-def file_store(settings: config.Settings) -> DiskFiles:
-    """Where uploaded files are kept."""
-    return DiskFiles(settings.upload.store or settings.data_dir / "files", _aside)
+def file_store(settings: config.Settings) -> FileStore:
+    """Where uploaded files are kept; raises `config.ConfigurationError` if that cannot be so here."""
+    place = settings.upload.store
+    if isinstance(place, config.Bucket):
+        return _bucket(place, environment())(settings.data_dir / "incoming", aside)
+    return DiskFiles(place or settings.data_dir / "files", aside)
 
 
-def _aside(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call in another thread if this one is shared by many requests (a gevent worker), else here."""
-    if monkey.is_module_patched("socket"):
-        return cast("_T", gevent.get_hub().threadpool.apply(function, args, kwargs))
-    return function(*args, **kwargs)
+def _bucket(bucket: config.Bucket, variables: Mapping[str, str]) -> Callable[[Path, Blocking], FileStore]:
+    try:
+        return bucket_files(bucket.name, bucket.prefix, variables)
+    except ValueError as exc:
+        raise config.ConfigurationError([config.Fault("upload.store", str(exc))]) from None
 
 
 def key_rings(settings: config.Settings) -> dict[str, KeyRing]:

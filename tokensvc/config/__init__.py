@@ -14,6 +14,7 @@ from .cases import load_cases
 from .cautions import cautions
 from .faults import ConfigurationError, Fault, faults_of
 from .meaning import faults_in_meaning
+from .places import Bucket
 from .reading import read
 from .schema import schema
 from .settings import Settings
@@ -36,6 +37,7 @@ __all__ = [
     "ApiKey",
     "ApiKeySource",
     "BearerSource",
+    "Bucket",
     "ConfigurationError",
     "DemoSource",
     "Fault",

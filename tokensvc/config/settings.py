@@ -12,22 +12,24 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from tokensvc.core import profiles as core
 from tokensvc.core.params import CLIENT_CHOICES
+from tokensvc.core.plans import PLANS
 from tokensvc.core.profiles import DEFAULT_LIFETIME_SECONDS
 from tokensvc.core.quotas import MOST_COUNTED, MOST_PER_DAY
 from tokensvc.core.rules import compile_rule
 from tokensvc.core.window import MAX_LIFETIME_SECONDS
 
+from .places import Place
 from .sources import Source
 from .spellings import (
     Address,
     AllowSpec,
     Bytes,
-    Folder,
     HostName,
     MediaType,
     Name,
     Network,
     Origin,
+    PlanName,
     PrivateKey,
     PublicKey,
     RateText,
@@ -173,9 +175,40 @@ class ForwardAuth(Table):
 
 
 class Plan(Table):
-    """Limits of the upload endpoint; the default is that of ImageKit's free plan."""
+    """What a file may weigh at the upload endpoint: as in a plan of ImageKit's, or as is said here."""
 
-    max_bytes: Bytes = Field(default=25_000_000, description='largest file, in bytes or as a text such as `"25MB"`')
+    name: PlanName | None = Field(
+        default=None,
+        description="plan of ImageKit whose limits hold where no other is said, "
+        + ", ".join(f"`{name}`" for name in PLANS)
+        + "; left out: 25 MB, for a video too",
+    )
+    max_bytes: Bytes | None = Field(
+        default=None, description='largest file, in bytes or as a text such as `"25MB"`; left out: as in the plan'
+    )
+    max_video_bytes: Bytes | None = Field(default=None, description="largest video; left out: as in the plan")
+    max_unverified_bytes: Bytes | None = Field(
+        default=None,
+        description="largest file that is received before anything is known of its sender, whose credential comes in "
+        "the form and not in a header; left out: as any file",
+    )
+
+    @property
+    def most_bytes(self) -> int:
+        """Of any file."""
+        return self.max_bytes or PLANS[self.name or "2022"].max_bytes
+
+    @property
+    def most_video_bytes(self) -> int:
+        """Of a video, which never has to be smaller than any file."""
+        of_plan = PLANS[self.name].max_video_bytes if self.name else 0
+        return self.max_video_bytes or max(of_plan, self.most_bytes)
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if self.most_video_bytes < self.most_bytes:
+            raise fault("plan", f"has a max_video_bytes below the {self.most_bytes:,} bytes that any file may have")
+        return self
 
 
 class Upload(Table):
@@ -186,10 +219,10 @@ class Upload(Table):
         default="",
         description="this service's outside address, for the URLs in answers; empty: the request's",
     )
-    store: Folder | None = Field(
+    store: Place | None = Field(
         default=None,
-        description='where files are kept, such as `"file:///var/lib/tokensvc/files"`; left out: `files/` in the data '
-        "directory",
+        description='where files are kept: `"file:///var/lib/tokensvc/files"`, or `"s3://bucket/prefix"` with the '
+        "extra `s3`; left out: `files/` in the data directory",
     )
     plan: Plan = Field(default=Plan(), description="limits, below")
 
