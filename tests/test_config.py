@@ -13,6 +13,7 @@ from tokensvc import config, wiring
 from tokensvc.config import Bucket, ConfigurationError, Settings
 from tokensvc.config.reading import VARIABLES
 from tokensvc.config.reference import tables, whole_page
+from tokensvc.core.metadata import MetadataField
 from tokensvc.core.params import CLIENT_CHOICES
 
 PUBLIC, PRIVATE = "public_Pq4bX1dFh2", "private_CANARYPq4bX1dFh2"
@@ -961,3 +962,36 @@ def test_the_example_of_an_environment_has_every_variable() -> None:
     wanted = {variable.name: variable.default for variable in VARIABLES}
     wanted |= {f"{variable.name}_FILE": "" for variable in VARIABLES if variable.may_be_file}
     assert pairs == wanted
+
+
+@pytest.mark.parametrize(
+    ("toml", "place"),
+    [
+        ("[accounts.default.metadata_fields.f]\n", "accounts.default.metadata_fields.f.type"),
+        ("[accounts.default.metadata_fields.f]\ntype = 'Colour'\n", "accounts.default.metadata_fields.f.type"),
+        (
+            "[accounts.default.metadata_fields.f]\ntype = 'Text'\nlength = 1\n",
+            "accounts.default.metadata_fields.f.length",
+        ),
+        ("[accounts.default.metadata_fields.f]\ntype = 'MultiSelect'\n", "accounts.default.metadata_fields.f"),
+    ],
+)
+def test_a_wrong_metadata_field_is_a_fault(folder: Folder, toml: str, place: str) -> None:
+    assert folder.faults(ACCOUNT + toml + MINIMAL, {}).keys() == {place}
+
+
+def test_metadata_fields_are_read(folder: Folder) -> None:
+    toml = (
+        f"{ACCOUNT}[accounts.default.metadata_fields]\n"
+        """
+"release date" = { type = "Date", min_value = "2026-01-01" }
+price = { type = "Number", max_value = 2.5, min_value = 1, required = true }
+kind = { type = "SingleSelect", options = ["a", 1, true] }
+"""
+    )
+    fields = folder.load(toml + MINIMAL, {}).accounts["default"].metadata_fields
+    assert {name: field.build() for name, field in fields.items()} == {
+        "release date": MetadataField("Date", min_value="2026-01-01"),
+        "price": MetadataField("Number", required=True, min_value=1, max_value=2.5),
+        "kind": MetadataField("SingleSelect", options=("a", 1, True)),
+    }

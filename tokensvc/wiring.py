@@ -250,9 +250,13 @@ def issue(
 
 def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
-    return Accept(
-        accepted_keys(settings), _cross_off(settings), nonces, files, inspect, clock, chance, audit(), throttle
-    )
+    keys, crossed = accepted_keys(settings), _cross_off(settings)
+    metadata = {
+        name: {field: each.build() for field, each in account.metadata_fields.items()}
+        for name, account in settings.accounts.items()
+        if account.metadata_fields
+    }
+    return Accept(keys, crossed, nonces, files, inspect, clock, chance, audit(), throttle, metadata)
 
 
 def redeem(settings: config.Settings, nonces: NonceStore) -> Redeem:

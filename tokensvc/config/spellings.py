@@ -153,6 +153,10 @@ Name = Annotated[
 ]
 """What an operator calls a table."""
 
+MetadataName = Annotated[
+    str,
+    _matching(r"[^\s.](.{0,62}[^\s.])?", "the name must have 1 to 64 characters, with no blank or dot at either end"),
+]
 KeyId = Annotated[str, _matching(r"[A-Za-z0-9_.-]{1,64}", "must have 1 to 64 letters, digits, _, . and -")]
 Sha256 = Annotated[
     str, _matching(r"[0-9a-f]{64}", "must be 64 hex digits in lower case, as `tokensvc keys new` prints them")

@@ -6,7 +6,7 @@ The file is complete on disk before the first step, and invisible until the last
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from tokensvc.core import forms, upload
@@ -14,6 +14,7 @@ from tokensvc.core.checks import Facts, Media, Restrictions, require_checks, req
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.grants import UNRESTRICTED, GrantNote
 from tokensvc.core.keys import AcceptedKeys, KeyPair
+from tokensvc.core.metadata import MetadataField, require_metadata
 from tokensvc.core.nonces import NonceId, Version
 from tokensvc.core.upload import Kind, StoredFile
 from tokensvc.ports import (
@@ -70,7 +71,7 @@ class Accept:
     """The use case with all that it needs from outside.
 
     `cross_off` names the accounts that also take, once, a credential minted elsewhere with their key. Without a
-    `throttle` nobody is slowed down.
+    `throttle` nobody is slowed down. An account that is not in `metadata` takes any custom metadata.
     """
 
     keys: AcceptedKeys
@@ -82,6 +83,7 @@ class Accept:
     chance: Chance
     audit: Audit
     throttle: Throttle | None = None
+    metadata: Mapping[str, Mapping[str, MetadataField]] = field(default_factory=dict)
 
     def __call__(self, offer: Offer) -> StoredFile:
         """Keep the file and return it, or raise a refusal or an outage; then nothing of it is kept.
@@ -107,6 +109,7 @@ class Accept:
             upload.require_binding(authority.claims, offer.fields)
         settled = forms.settle(offer.fields, offer.version)
         forms.require(settled)
+        self._require_metadata(authority.pair.account, settled)
         kind = self._inspect(settled, file)
         forms.require_suits(settled, kind)
         texts = {name: offer.fields[name] for name in settled}  # a forced text is compared as it came
@@ -195,6 +198,10 @@ class Accept:
         if redemption.outcome is not Outcome.SPENT:
             raise refusal_of(redemption.outcome)
         return grant
+
+    def _require_metadata(self, account: str, settled: Mapping[str, str]) -> None:
+        if account in self.metadata and "customMetadata" in settled:
+            require_metadata(self.metadata[account], forms.custom_metadata(settled))
 
     def _inspect(self, fields: Mapping[str, str], file: Incoming) -> Kind:
         with file.open() as content:
