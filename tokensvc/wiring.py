@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,7 @@ from tokensvc.adapters.redis_client import Cluster, connect_any
 from tokensvc.adapters.throttle import RedisThrottle
 from tokensvc.core.addresses import Peers
 from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
+from tokensvc.core.metadata import MetadataField
 from tokensvc.core.profiles import Profile
 from tokensvc.ports import Audit, CallerSource, FileStore, NonceStore, Throttle
 from tokensvc.service.accept import Accept
@@ -186,7 +188,20 @@ def accepted_keys(settings: config.Settings) -> AcceptedKeys:
 
 def profiles(settings: config.Settings) -> dict[str, Profile]:
     """The profiles by name."""
-    return {name: profile.build(name) for name, profile in settings.profiles.items()}
+    fields = _metadata(settings)
+    return {
+        name: replace(profile.build(name), metadata=fields.get(profile.account))
+        for name, profile in settings.profiles.items()
+    }
+
+
+def _metadata(settings: config.Settings) -> dict[str, dict[str, MetadataField]]:
+    """The custom metadata fields of each account that declares some."""
+    return {
+        name: {field: each.build() for field, each in account.metadata_fields.items()}
+        for name, account in settings.accounts.items()
+        if account.metadata_fields
+    }
 
 
 def caller_sources(settings: config.Settings) -> dict[str, CallerSource]:
@@ -251,12 +266,7 @@ def issue(
 def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
     keys, crossed = accepted_keys(settings), _cross_off(settings)
-    metadata = {
-        name: {field: each.build() for field, each in account.metadata_fields.items()}
-        for name, account in settings.accounts.items()
-        if account.metadata_fields
-    }
-    return Accept(keys, crossed, nonces, files, inspect, clock, chance, audit(), throttle, metadata)
+    return Accept(keys, crossed, nonces, files, inspect, clock, chance, audit(), throttle, _metadata(settings))
 
 
 def redeem(settings: config.Settings, nonces: NonceStore) -> Redeem:

@@ -314,3 +314,11 @@ def test_other_custom_metadata_is_refused_as_imagekit_does(
         "help": why,
     }
     assert service.on_disk() == {"incoming": 0, "objects": 0, "index": 0}
+
+
+def test_no_credential_is_signed_for_custom_metadata_that_would_be_refused(make_service: ServiceMaker) -> None:
+    service = make_service(change=declare)
+    answer = service.post({"uploadPayload": {"fileName": "a.png", "customMetadata": {"price": "10"}}}, profile="open")
+    detail, remedy = "customMetadata: price is no number.", "Send a value for a field of type Number."
+    assert_problem(answer, 422, "parameter.invalid", detail, remedy)
+    assert service.jwt({"fileName": "a.png", "customMetadata": {"price": 10}})

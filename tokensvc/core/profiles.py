@@ -14,6 +14,7 @@ from . import constraints
 from .checks import compile_checks
 from .checks.media_types import MediaRange
 from .errors import Code, Refusal
+from .metadata import MetadataField
 from .nonces import Version
 from .params import CLIENT_CHOICES, PARAMETERS, unfit
 from .rules import AllowAny, AllowGlob, AllowList, Rule
@@ -67,7 +68,8 @@ class Profile:
     """A named bundle of limits. `callers` names the sources it trusts; an empty one lets nobody in.
 
     `allow` says what a v2 client may choose, by parameter; `force` and `defaults` are templates of form texts, which
-    are set whatever the client says, and where it says nothing. Raises `ValueError` with the parameter's name first.
+    are set whatever the client says, and where it says nothing. `metadata` are the account's custom metadata fields,
+    None if they are not known. Raises `ValueError` with the parameter's name first.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Profile:
     force: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
+    metadata: Mapping[str, MetadataField] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.lifetime <= MAX_LIFETIME_SECONDS:
