@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import random
 import secrets
@@ -21,6 +22,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.films import MP4
 from tests.support.object_store import BUCKET, ObjectStore, client_environment, names_in
 from tests.support.processes import until
 from tests.support.service import PATIENCE_SECONDS, Client, Deployment, Running, serving
@@ -30,7 +32,6 @@ pytestmark = pytest.mark.xdist_group("launcher")
 
 KILLS = 30
 UPLOADS_AT_ONCE = 4
-FILM = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom"
 FILM_BYTES = 300_000_000
 MOST_GROWTH_BYTES = 64 * 1024 * 1024
 BOUNDARY = "AaB03x"
@@ -225,20 +226,22 @@ def upload_film(client: Client) -> str:
     """Send as many bytes as the plan allows a film, piece by piece; their SHA-256."""
     fields = {**client.credential(), "fileName": "film.mp4", "useUniqueFileName": "false"}
     head, tail = form_around(fields)
-    sha256 = hashlib.sha256()
+    sha256, padding = hashlib.sha256(), secrets.token_bytes(1_000_000)
     with contextlib.closing(connect(client)) as connection:
         begin(connection, len(head) + FILM_BYTES + len(tail))
         connection.send(head)
-        left, piece = FILM_BYTES, FILM + secrets.token_bytes(1_000_000)
+        left, sent = FILM_BYTES, MP4
         while left:
-            sent = piece[:left]
             connection.send(sent)
             sha256.update(sent)
             left -= len(sent)
+            sent = padding[:left]
         connection.send(tail)
         answer = connection.getresponse()
         body = answer.read()
     assert answer.status == 200, body
+    told = json.loads(body)
+    assert (told["size"], told["width"], told["height"], told["duration"]) == (FILM_BYTES, 32, 24, 1)
     return sha256.hexdigest()
 
 

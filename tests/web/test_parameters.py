@@ -10,6 +10,7 @@ from imagekitio import ImageKit
 from imagekitio.types import FileUploadResponse
 from imagekitio.types.beta.v2 import FileUploadResponse as FileUploadResponseV2
 
+from tests.support import films
 from tests.support.app import BOUNDARY, KEPT_NONE, KEPT_ONE, basic, form, png
 
 from .conftest import assert_problem
@@ -322,3 +323,33 @@ def test_no_credential_is_signed_for_custom_metadata_that_would_be_refused(make_
     detail, remedy = "customMetadata: price is no number.", "Send a value for a field of type Number."
     assert_problem(answer, 422, "parameter.invalid", detail, remedy)
     assert service.jwt({"fileName": "a.png", "customMetadata": {"price": 10}})
+
+
+# Films
+
+
+@pytest.mark.parametrize(("version", "model"), [("v1", FileUploadResponse), ("v2", FileUploadResponseV2)])
+def test_a_film_is_answered_with_what_it_says_of_itself(service: Service, version: str, model: Any) -> None:
+    body = assert_kept(upload(service, films.MP4, version))
+    told = {name: body[name] for name in ("width", "height", "bitRate", "duration", "videoCodec", "audioCodec")}
+    assert told == {
+        "width": 32,
+        "height": 24,
+        "bitRate": 31,
+        "duration": 1,
+        "videoCodec": "h264",
+        "audioCodec": "aac",
+    }
+    assert not model.model_validate(body, strict=True).model_extra
+
+
+@pytest.mark.parametrize(
+    ("checks", "status"),
+    [
+        ('"mediaMetadata.duration" <= 1 AND "mediaMetadata.videoCodec" = "h264"', 200),
+        ('"mediaMetadata.duration" > 1', 400),
+        ('"mediaMetadata.audioCodec" = "opus"', 400),
+    ],
+)
+def test_checks_know_what_a_film_says_of_itself(service: Service, checks: str, status: int) -> None:
+    assert upload(service, films.MP4, checks=checks).status_code == status

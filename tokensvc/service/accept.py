@@ -221,6 +221,7 @@ def _require_checks(restrictions: Restrictions, settled: Mapping[str, str], size
     """
     expressions = {settled.get("checks", ""), restrictions.forced.get("checks", "")} - {""}
     if expressions:
-        facts = Facts.of(settled, size=size, mime=kind.mime, media=Media(width=kind.width, height=kind.height))
+        media = Media(kind.width, kind.height, kind.duration, kind.bit_rate, kind.video_codec, kind.audio_codec)
+        facts = Facts.of(settled, size=size, mime=kind.mime, media=media)
         for expression in sorted(expressions):
             require_checks(expression, facts)
