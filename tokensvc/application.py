@@ -8,7 +8,7 @@ from flask import Flask
 
 from tokensvc import wiring
 from tokensvc.adapters import event_log
-from tokensvc.adapters.aside import aside
+from tokensvc.adapters.aside import aside, within
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
 from tokensvc.adapters.sweeper import Sweeper
 from tokensvc.config import Bucket, Settings
@@ -16,6 +16,7 @@ from tokensvc.core.addresses import Peers
 from tokensvc.ports import FileStore
 from tokensvc.service.accept import Accept
 from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
+from tokensvc.web.paced_bodies import PacedBodies
 
 
 def create_for_development() -> Flask:
@@ -40,7 +41,7 @@ def create(settings: Settings | None = None) -> Flask:
         sweeper_of(settings, files).start()
         accept = wiring.accept(settings, nonces, files, throttle)
         uploads = uploads_of(settings, accept, files)
-    return create_app(
+    app = create_app(
         Doors(
             wiring.issue(settings, nonces, sources, throttle),
             nonces.ready,
@@ -61,8 +62,11 @@ def create(settings: Settings | None = None) -> Flask:
             demo,
             wiring.audit(),
             Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
+            wiring.stopping,
         )
     )
+    app.wsgi_app = PacedBodies(app.wsgi_app, within)  # type: ignore[method-assign] # Flask's own seam
+    return app
 
 
 def uploads_of(settings: Settings, accept: Accept, files: FileStore) -> Uploads:

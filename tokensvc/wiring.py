@@ -14,7 +14,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from tokensvc import config
-from tokensvc.adapters import embedded
+from tokensvc.adapters import draining, embedded
 from tokensvc.adapters.api_keys import ApiKeys, Holder
 from tokensvc.adapters.aside import Blocking, aside
 from tokensvc.adapters.buckets import bucket_files
@@ -33,14 +33,17 @@ from tokensvc.adapters.metrics import Metered, Metrics
 from tokensvc.adapters.metrics_files import VARIABLE
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import Cluster, connect_any
+from tokensvc.adapters.remote_files import HttpsFiles
 from tokensvc.adapters.throttle import RedisThrottle
 from tokensvc.core.addresses import Peers
+from tokensvc.core.hosts import HostNames
 from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
 from tokensvc.core.metadata import MetadataField
 from tokensvc.core.profiles import Profile
 from tokensvc.ports import Audit, CallerSource, FileStore, NonceStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.explain import Explain
+from tokensvc.service.fetching import Fetching
 from tokensvc.service.issue import Issue
 from tokensvc.service.operate import Introspect, Revoke
 from tokensvc.service.redeem import Redeem
@@ -69,6 +72,12 @@ def metrics() -> Metrics:
     return Metrics(Path(directory) if directory else None)
 
 
+def stopping() -> bool:
+    """Whether the launcher is about to end this service."""
+    directory = environment().get(VARIABLE)
+    return directory is not None and draining.announced(Path(directory))
+
+
 def audit() -> Audit:
     """Where events go: counted, and to the log."""
     return Metered(EventLog(), metrics())
@@ -77,6 +86,11 @@ def audit() -> Audit:
 def environment() -> Mapping[str, str]:
     """The process's environment."""
     return os.environ
+
+
+def configuration_file() -> Path:
+    """The configuration file of this process."""
+    return config.configuration_file(environment())
 
 
 def load_settings(variables: Mapping[str, str] | None = None, *, demo: bool = False) -> config.Settings:
@@ -265,8 +279,22 @@ def issue(
 
 def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
-    keys, crossed = accepted_keys(settings), _cross_off(settings)
-    return Accept(keys, crossed, nonces, files, inspect, clock, chance, audit(), throttle, _metadata(settings))
+    remote = settings.upload.remote
+    fetched = HttpsFiles(hosts=HostNames.of(remote.hosts), seconds=remote.seconds, audit=audit())
+    fetching = Fetching(fetched, profiles(settings), remote.enabled, clock)
+    return Accept(
+        accepted_keys(settings),
+        _cross_off(settings),
+        nonces,
+        files,
+        inspect,
+        clock,
+        chance,
+        audit(),
+        throttle,
+        fetching,
+        _metadata(settings),
+    )
 
 
 def redeem(settings: config.Settings, nonces: NonceStore) -> Redeem:

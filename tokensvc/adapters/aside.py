@@ -5,7 +5,8 @@ A gevent worker serves all its requests in one thread; what blocks that blocks t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 import gevent
@@ -32,3 +33,10 @@ def aside(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) ->
     if monkey.is_module_patched("socket"):
         return cast("_T", gevent.get_hub().threadpool.apply(function, args, kwargs))
     return function(*args, **kwargs)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """A block that is ended by TimeoutError after so many seconds, where requests share a thread (a gevent worker)."""
+    with gevent.Timeout(seconds, TimeoutError()) if monkey.is_module_patched("socket") else nullcontext():
+        yield

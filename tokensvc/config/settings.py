@@ -153,7 +153,8 @@ class Profile(Table):
     allow: dict[str, AllowSpec] = Field(
         default=dict.fromkeys(sorted(CLIENT_CHOICES), True),
         description='upload parameters that a v2 client may choose, each `true`, a list, a `"glob*"`, '
-        '`{regex = "…"}` (RE2) or `{max_length = 64}`; any other is refused by name',
+        '`{regex = "…"}` (RE2) or `{max_length = 64}`; any other is refused by name. `file` says from which URLs '
+        "the own upload endpoint fetches a file, for both versions; left out: from none",
     )
     defaults: dict[str, str] = Field(
         default={}, description="upload parameters that are set where a v2 client says nothing; texts as in `force`"
@@ -172,6 +173,7 @@ class Profile(Table):
         """The profile as the rules know it; ValueError says which parameter it is that cannot be."""
         limits = self.limits
         rules = {parameter: compile_rule(spec) for parameter, spec in self.allow.items()}
+        remote = rules.pop("file", None)
         return core.Profile(
             name,
             self.account,
@@ -189,6 +191,7 @@ class Profile(Table):
                 limits.per_day,
                 limits.outstanding,
             ),
+            remote,
         )
 
 
@@ -245,6 +248,21 @@ class Plan(Table):
         return self
 
 
+class Remote(Table):
+    """Files that the upload endpoint fetches where `file` is a URL: by https, and from public addresses only."""
+
+    enabled: bool = Field(
+        default=False,
+        description="whether servers with the private key may have files fetched; clients may where their profile's "
+        "`allow` names `file`",
+    )
+    hosts: list[HostName] = Field(
+        default=[],
+        description='hosts to fetch from, whoever asks: `"cdn.example"`, or `".example"` with all below it; empty: any',
+    )
+    seconds: int = Field(default=30, ge=1, le=300, description="for a whole fetch; the headers have 8 of them")
+
+
 class Upload(Table):
     """The own, ImageKit-compatible upload endpoint."""
 
@@ -259,6 +277,7 @@ class Upload(Table):
         "extra `s3`; left out: `files/` in the data directory",
     )
     plan: Plan = Field(default=Plan(), description="limits, below")
+    remote: Remote = Field(default=Remote(), description="files from URLs, below")
 
 
 class Settings(Table):

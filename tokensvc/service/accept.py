@@ -29,6 +29,7 @@ from tokensvc.ports import (
     Throttle,
 )
 
+from .fetching import Fetching, Remote
 from .issue import new_request
 from .keep import keep, wanted_name
 from .verify import refusal_of, verify
@@ -46,7 +47,7 @@ _FORGERIES: Final = frozenset({Code.CREDENTIAL_INVALID, Code.CALLER_INVALID})
 class Offer:
     """A complete upload request. `private_key` is the user name of Basic auth; `file` is received whole, not sealed.
 
-    `client` is whom it comes from, for slowing down.
+    `client` is whom it comes from, for slowing down. `remote` is there instead of `file` where that is a URL.
     """
 
     version: Version
@@ -54,6 +55,7 @@ class Offer:
     file: Incoming | None
     private_key: str | None = None
     client: str = "unix"
+    remote: Remote | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Accept:
     """The use case with all that it needs from outside.
 
     `cross_off` names the accounts that also take, once, a credential minted elsewhere with their key. Without a
-    `throttle` nobody is slowed down. An account that is not in `metadata` takes any custom metadata.
+    `throttle` nobody is slowed down; without `fetching` no URL is taken for a file. An account that is not in
+    `metadata` takes any custom metadata.
     """
 
     keys: AcceptedKeys
@@ -83,6 +86,7 @@ class Accept:
     chance: Chance
     audit: Audit
     throttle: Throttle | None = None
+    fetching: Fetching | None = None
     metadata: Mapping[str, Mapping[str, MetadataField]] = field(default_factory=dict)
 
     def __call__(self, offer: Offer) -> StoredFile:
@@ -93,12 +97,13 @@ class Accept:
         """
         authority = self._verify_slowly(offer)
         file = offer.file
+        grant: GrantNote | None = None
         request = new_request(self.chance)
         restrictions = UNRESTRICTED
         if authority.nonce is not None:
             grant = self._redeem(offer.version, authority, authority.nonce, request)
             restrictions = grant.restrictions if grant is not None else UNRESTRICTED
-        if file is None:
+        if file is None and offer.remote is None:
             raise Refusal(
                 Code.REQUEST_MALFORMED,
                 "file is missing.",
@@ -110,6 +115,9 @@ class Accept:
         settled = forms.settle(offer.fields, offer.version)
         forms.require(settled)
         self._require_metadata(authority.pair.account, settled)
+        if file is None:
+            wanted_name(settled)
+            file = self._fetch(offer, authority, grant)
         kind = self._inspect(settled, file)
         forms.require_suits(settled, kind)
         texts = {name: offer.fields[name] for name in settled}  # a forced text is compared as it came
@@ -202,6 +210,19 @@ class Accept:
     def _require_metadata(self, account: str, settled: Mapping[str, str]) -> None:
         if account in self.metadata and "customMetadata" in settled:
             require_metadata(self.metadata[account], forms.custom_metadata(settled))
+
+    def _fetch(self, offer: Offer, authority: _Authority, grant: GrantNote | None) -> Incoming:
+        """The file from its URL, once the form is known to be good, so that nothing is fetched in vain."""
+        if self.fetching is None or offer.remote is None:
+            raise Refusal(
+                Code.PARAMETER_FORBIDDEN,
+                "file is a URL, and this service does not fetch files.",
+                "Send the file itself.",
+                field="file",
+            )
+        if authority.nonce is None:
+            return self.fetching.with_private_key(offer.remote)
+        return self.fetching.with_credential(offer.remote, grant)
 
     def _inspect(self, fields: Mapping[str, str], file: Incoming) -> Kind:
         with file.open() as content:
