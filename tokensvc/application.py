@@ -8,9 +8,13 @@ from flask import Flask
 
 from tokensvc import wiring
 from tokensvc.adapters import event_log
+from tokensvc.adapters.aside import aside, within
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
-from tokensvc.config import Settings
+from tokensvc.adapters.sweeper import Sweeper
+from tokensvc.config import Bucket, Settings
 from tokensvc.core.addresses import Peers
+from tokensvc.ports import FileStore
+from tokensvc.service.accept import Accept
 from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
 from tokensvc.web.paced_bodies import PacedBodies
 
@@ -34,9 +38,9 @@ def create(settings: Settings | None = None) -> Flask:
     uploads = None
     if settings.upload.enabled:
         files = wiring.file_store(settings)
+        sweeper_of(settings, files).start()
         accept = wiring.accept(settings, nonces, files, throttle)
-        upload = settings.upload
-        uploads = Uploads(accept, files, list(settings.accounts), upload.plan.max_bytes, upload.url)
+        uploads = uploads_of(settings, accept, files)
     app = create_app(
         Doors(
             wiring.issue(settings, nonces, sources, throttle),
@@ -61,5 +65,26 @@ def create(settings: Settings | None = None) -> Flask:
             wiring.stopping,
         )
     )
-    app.wsgi_app = PacedBodies(app.wsgi_app, wiring.within)  # type: ignore[method-assign] # Flask's own seam
+    app.wsgi_app = PacedBodies(app.wsgi_app, within)  # type: ignore[method-assign] # Flask's own seam
     return app
+
+
+def uploads_of(settings: Settings, accept: Accept, files: FileStore) -> Uploads:
+    """The upload endpoint as it is configured."""
+    plan = settings.upload.plan
+    return Uploads(
+        accept,
+        files,
+        list(settings.accounts),
+        plan.most_bytes,
+        settings.upload.url,
+        plan.most_video_bytes,
+        plan.max_unverified_bytes,
+    )
+
+
+def sweeper_of(settings: Settings, files: FileStore) -> Sweeper:
+    """Who tidies the file store up; not started."""
+    place = settings.upload.store
+    folder = settings.data_dir if isinstance(place, Bucket) else place or settings.data_dir / "files"
+    return Sweeper(files, folder / "sweep.lock", wiring.clock, wiring.audit(), aside)

@@ -262,6 +262,13 @@ class FileStore(Protocol):
     def find(self, account: str, file_path: str, version_id: str = "") -> tuple[StoredFile, BinaryIO] | None:
         """The file at a path, or that version of it, with its open content (the caller closes it), or nothing."""
 
+    def sweep(self, now: int, older_than: int) -> int:
+        """Remove what killed workers left and no file is made of, and return how many things that were.
+
+        `now` is Unix seconds. `older_than` (seconds) must be longer than a client may send nothing, and than the last
+        step takes: until then, what is being received or kept looks just the same. Harmless beside other sweeps.
+        """
+
 
 Inspector = Callable[[BinaryIO, str], Kind]
 """Tells what the bytes of a (sealed) file with that name are."""

@@ -6,18 +6,18 @@ import functools
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Final
 
-import gevent
-from gevent import monkey
 from pydantic import SecretStr
 
 from tokensvc import config
 from tokensvc.adapters import draining, embedded
 from tokensvc.adapters.api_keys import ApiKeys, Holder
+from tokensvc.adapters.aside import Blocking, aside
+from tokensvc.adapters.buckets import bucket_files
 from tokensvc.adapters.callers.anonymous import Anonymous
 from tokensvc.adapters.callers.bearer import Bearer
 from tokensvc.adapters.callers.forwarded import Forwarded
@@ -38,6 +38,7 @@ from tokensvc.adapters.throttle import RedisThrottle
 from tokensvc.core.addresses import Peers
 from tokensvc.core.hosts import HostNames
 from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
+from tokensvc.core.metadata import MetadataField
 from tokensvc.core.profiles import Profile
 from tokensvc.ports import Audit, CallerSource, FileStore, NonceStore, Throttle
 from tokensvc.service.accept import Accept
@@ -47,9 +48,6 @@ from tokensvc.service.issue import Issue
 from tokensvc.service.operate import Introspect, Revoke
 from tokensvc.service.redeem import Redeem
 from tokensvc.service.rights import Rights
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 THROTTLE_CONNECTIONS: Final = 4
 STORE_CONNECTIONS: Final = 32
@@ -108,6 +106,8 @@ def load_settings(variables: Mapping[str, str] | None = None, *, demo: bool = Fa
         except ValueError as exc:
             name = "REDIS_URL" if variables.get("REDIS_URL") else "REDIS_URL_FILE"
             raise config.ConfigurationError([config.Fault(name, str(exc))]) from None
+    if settings.upload.enabled and isinstance(settings.upload.store, config.Bucket):
+        _bucket(settings.upload.store, variables)
     return settings
 
 
@@ -161,23 +161,19 @@ def throttle(settings: config.Settings) -> RedisThrottle:
     )
 
 
-def file_store(settings: config.Settings) -> DiskFiles:
-    """Where uploaded files are kept."""
-    return DiskFiles(settings.upload.store or settings.data_dir / "files", _aside)
+def file_store(settings: config.Settings) -> FileStore:
+    """Where uploaded files are kept; raises `config.ConfigurationError` if that cannot be so here."""
+    place = settings.upload.store
+    if isinstance(place, config.Bucket):
+        return _bucket(place, environment())(settings.data_dir / "incoming", aside)
+    return DiskFiles(place or settings.data_dir / "files", aside)
 
 
-def _aside(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call in another thread if this one is shared by many requests (a gevent worker), else here."""
-    if monkey.is_module_patched("socket"):
-        return cast("_T", gevent.get_hub().threadpool.apply(function, args, kwargs))
-    return function(*args, **kwargs)
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """A block that is ended by TimeoutError after so many seconds, where requests share a thread (a gevent worker)."""
-    with gevent.Timeout(seconds, TimeoutError()) if monkey.is_module_patched("socket") else nullcontext():
-        yield
+def _bucket(bucket: config.Bucket, variables: Mapping[str, str]) -> Callable[[Path, Blocking], FileStore]:
+    try:
+        return bucket_files(bucket.name, bucket.prefix, variables)
+    except ValueError as exc:
+        raise config.ConfigurationError([config.Fault("upload.store", str(exc))]) from None
 
 
 def key_rings(settings: config.Settings) -> dict[str, KeyRing]:
@@ -206,7 +202,20 @@ def accepted_keys(settings: config.Settings) -> AcceptedKeys:
 
 def profiles(settings: config.Settings) -> dict[str, Profile]:
     """The profiles by name."""
-    return {name: profile.build(name) for name, profile in settings.profiles.items()}
+    fields = _metadata(settings)
+    return {
+        name: replace(profile.build(name), metadata=fields.get(profile.account))
+        for name, profile in settings.profiles.items()
+    }
+
+
+def _metadata(settings: config.Settings) -> dict[str, dict[str, MetadataField]]:
+    """The custom metadata fields of each account that declares some."""
+    return {
+        name: {field: each.build() for field, each in account.metadata_fields.items()}
+        for name, account in settings.accounts.items()
+        if account.metadata_fields
+    }
 
 
 def caller_sources(settings: config.Settings) -> dict[str, CallerSource]:
@@ -285,6 +294,7 @@ def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, thro
         throttle,
         settings.upload.lease,
         fetching,
+        _metadata(settings),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,16 +13,28 @@ from threading import Barrier, Event
 import pytest
 
 from tests.support.files import content_at, keep, received, record_of
+from tests.support.object_store import BUCKET, ObjectStore, client_environment
 from tokensvc.adapters.disk_files import DiskFiles
-from tokensvc.core.errors import Refusal
+from tokensvc.adapters.s3_files import S3Files, s3_bucket
+from tokensvc.core.errors import Outage, Refusal
 from tokensvc.core.upload import StoredFile
 from tokensvc.ports import FileStore, NameTaken
 
 
-@pytest.fixture(params=[DiskFiles])
+def on_disk(_: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
+    return DiskFiles(tmp_path / "files")
+
+
+def in_bucket(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
+    server: ObjectStore = request.getfixturevalue("object_store")
+    with client_environment(server.environment):
+        return S3Files(s3_bucket(BUCKET, f"tests/{secrets.token_hex(8)}", allow_http=True), tmp_path / "incoming")
+
+
+@pytest.fixture(params=[on_disk, in_bucket])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
-    make: Callable[[Path], FileStore] = request.param
-    return make(tmp_path / "files")
+    make: Callable[[pytest.FixtureRequest, Path], FileStore] = request.param
+    return make(request, tmp_path)
 
 
 def test_a_kept_file_is_found_with_its_record_and_its_bytes(store: FileStore) -> None:
@@ -281,3 +295,36 @@ def test_a_path_that_is_replaced_all_the_time_always_holds_one_whole_file(store:
         finally:
             done.set()
         assert all(reader.result() > 0 for reader in readers)
+
+
+def test_a_sweep_touches_nothing_that_is_kept_or_being_received(store: FileStore) -> None:
+    for content in (b"first", b"second"):
+        last = keep(store, content, replace=True)
+    incoming = received(store, b"content")
+    assert store.sweep(int(time.time()), 3600) == 0
+    assert content_of(store, last.earlier[0].version_id) == b"first"
+    assert content_at(store) == b"second"
+    store.keep(incoming, record_of(b"content", "/a/y.png"), replace=False)
+    assert content_at(store, "/a/y.png") == b"content"
+
+
+def test_a_sweep_takes_what_nobody_has_written_to_for_long(store: FileStore) -> None:
+    keep(store, b"kept")
+    left = received(store, b"left by a worker that is gone")
+    assert store.sweep(int(time.time()) + 3601, 3600) == 1
+    with pytest.raises(Outage):
+        left.open()
+    assert content_at(store) == b"kept"
+
+
+def test_content_is_read_from_anywhere(store: FileStore) -> None:
+    content = bytes(range(256)) * 9000
+    keep(store, content)
+    found = store.find("default", "/a/x.png")
+    assert found is not None
+    with found[1] as handle:
+        assert handle.seekable()
+        assert (handle.seek(2_000_000), handle.read(300)) == (2_000_000, content[2_000_000:2_000_300])
+        assert (handle.seek(-5, 2), handle.read()) == (len(content) - 5, content[-5:])
+        assert (handle.seek(len(content) + 7), handle.read(1)) == (len(content) + 7, b"")
+        assert (handle.seek(1), handle.read(1), handle.tell()) == (1, content[1:2], 2)

@@ -19,10 +19,11 @@ from tokensvc import wiring
 from tokensvc.adapters.demo_sign_in import COOKIE
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import connect
+from tokensvc.application import uploads_of
 from tokensvc.config import Settings
 from tokensvc.core import jws, v1
 from tokensvc.core.addresses import Peers
-from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
+from tokensvc.web import Demo, Doors, Measured, Redeeming, create_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -179,7 +180,6 @@ class Service:
     def doors(self, **changed: Any) -> Doors:
         """All that the application is made of, or with something changed."""
         demo: Any = self.issue.sources["demo"]
-        upload = self.settings.upload
         doors = Doors(
             issue=self.issue,
             ready=self.nonces.ready,
@@ -196,7 +196,7 @@ class Service:
                 Peers.parse(self.settings.forward_auth.trusted),
                 self.accept.throttle,
             ),
-            uploads=Uploads(self.accept, self.files, list(self.settings.accounts), upload.plan.max_bytes, upload.url),
+            uploads=uploads_of(self.settings, self.accept, self.files),
             demo=Demo(demo, COOKIE),
             audit=wiring.audit(),
             measured=Measured(wiring.metrics().text, self.rights),

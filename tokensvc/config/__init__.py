@@ -15,6 +15,7 @@ from .cautions import cautions
 from .faults import ConfigurationError, Fault, faults_of
 from .key_pairs import with_active, with_pair, without_pair
 from .meaning import faults_in_meaning
+from .places import Bucket
 from .reading import configuration_file, read
 from .schema import schema
 from .settings import Settings
@@ -37,6 +38,7 @@ __all__ = [
     "ApiKey",
     "ApiKeySource",
     "BearerSource",
+    "Bucket",
     "ConfigurationError",
     "DemoSource",
     "Fault",

@@ -8,56 +8,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from tokensvc.core import profiles as core
 from tokensvc.core.params import CLIENT_CHOICES
+from tokensvc.core.plans import PLANS
 from tokensvc.core.profiles import DEFAULT_LIFETIME_SECONDS
 from tokensvc.core.quotas import MOST_COUNTED, MOST_PER_DAY
 from tokensvc.core.rules import compile_rule
 from tokensvc.core.uses import MOST_USES, SpendMode, Uses
 from tokensvc.core.window import MAX_LIFETIME_SECONDS
 
+from .accounts import Account
+from .places import Place
 from .sources import Source
 from .spellings import (
     Address,
     AllowSpec,
     Bytes,
-    Folder,
     HostName,
     MediaType,
     Name,
     Network,
     Origin,
-    PrivateKey,
-    PublicKey,
+    PlanName,
     RateText,
     RedisUrl,
-    Url,
     fault,
     parse_rate,
 )
 from .table import Table
-
-
-class Key(Table):
-    """A key pair of the account; all of them verify."""
-
-    public_key: PublicKey = Field(description="the account's public key, `public_…`")
-    private_key: PrivateKey = Field(description="the private key that belongs to it, `private_…`")
-    accept_until: AwareDatetime | None = Field(
-        default=None,
-        description="until when credentials of a retired key are still accepted, such as `2026-12-01T00:00:00Z`; "
-        "not for the active key",
-    )
-
-
-class Account(Table):
-    """An ImageKit account. `IMAGEKIT_PUBLIC_KEY` and its companions are a short form of `[accounts.default]`."""
-
-    url_endpoint: Url = Field(default="", description="the account's URL endpoint at ImageKit")
-    active: str = Field(description="the public key of the pair that signs; to add a pair is not to use it")
-    keys: list[Key] = Field(min_length=1, description="the key pairs, below")
 
 
 class Cors(Table):
@@ -190,9 +170,40 @@ class ForwardAuth(Table):
 
 
 class Plan(Table):
-    """Limits of the upload endpoint; the default is that of ImageKit's free plan."""
+    """What a file may weigh at the upload endpoint: as in a plan of ImageKit's, or as is said here."""
 
-    max_bytes: Bytes = Field(default=25_000_000, description='largest file, in bytes or as a text such as `"25MB"`')
+    name: PlanName | None = Field(
+        default=None,
+        description="plan of ImageKit whose limits hold where no other is said, "
+        + ", ".join(f"`{name}`" for name in PLANS)
+        + "; left out: 25 MB, for a video too",
+    )
+    max_bytes: Bytes | None = Field(
+        default=None, description='largest file, in bytes or as a text such as `"25MB"`; left out: as in the plan'
+    )
+    max_video_bytes: Bytes | None = Field(default=None, description="largest video; left out: as in the plan")
+    max_unverified_bytes: Bytes | None = Field(
+        default=None,
+        description="largest file that is received before anything is known of its sender, whose credential comes in "
+        "the form and not in a header; left out: as any file",
+    )
+
+    @property
+    def most_bytes(self) -> int:
+        """Of any file."""
+        return self.max_bytes or PLANS[self.name or "2022"].max_bytes
+
+    @property
+    def most_video_bytes(self) -> int:
+        """Of a video, which never has to be smaller than any file."""
+        of_plan = PLANS[self.name].max_video_bytes if self.name else 0
+        return self.max_video_bytes or max(of_plan, self.most_bytes)
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if self.most_video_bytes < self.most_bytes:
+            raise fault("plan", f"has a max_video_bytes below the {self.most_bytes:,} bytes that any file may have")
+        return self
 
 
 class Remote(Table):
@@ -218,10 +229,10 @@ class Upload(Table):
         default="",
         description="this service's outside address, for the URLs in answers; empty: the request's",
     )
-    store: Folder | None = Field(
+    store: Place | None = Field(
         default=None,
-        description='where files are kept, such as `"file:///var/lib/tokensvc/files"`; left out: `files/` in the data '
-        "directory",
+        description='where files are kept: `"file:///var/lib/tokensvc/files"`, or `"s3://bucket/prefix"` with the '
+        "extra `s3`; left out: `files/` in the data directory",
     )
     lease: int = Field(
         default=60,

@@ -22,10 +22,6 @@ def take_out_unbuilt(tables: dict[str, Any]) -> Iterator[Fault]:
         for member, remedy in _PROFILE_MEMBERS.items():
             if profile.pop(member, None) is not None:
                 yield _fault(f"profiles.{name}.{member}", "", remedy)
-    upload = tables.get("upload")
-    plan = upload.get("plan") if isinstance(upload, dict) else None
-    if isinstance(plan, dict) and plan.pop("max_video_bytes", None) is not None:
-        yield _fault("upload.plan.max_video_bytes", "", "leave it out: max_bytes is for every file")
 
 
 def _items(tables: dict[str, Any], name: str) -> list[tuple[str, dict[str, Any]]]:

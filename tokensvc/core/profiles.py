@@ -14,6 +14,7 @@ from . import constraints
 from .checks import compile_checks
 from .checks.media_types import MediaRange
 from .errors import Code, Refusal
+from .metadata import MetadataField
 from .nonces import Version
 from .params import CLIENT_CHOICES, PARAMETERS, unfit
 from .rules import AllowAny, AllowGlob, AllowList, Rule
@@ -72,7 +73,8 @@ class Profile:
 
     `allow` says what a v2 client may choose, by parameter; `force` and `defaults` are templates of form texts, which
     are set whatever the client says, and where it says nothing. `remote` says from which URLs the own upload endpoint
-    fetches a file; None is from none. Raises `ValueError` with the parameter's name first.
+    fetches a file; None is from none. `metadata` are the account's custom metadata fields, None if they are not known.
+    Raises `ValueError` with the parameter's name first.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Profile:
     limits: Limits = Limits()
     remote: Rule | None = None
     uses: Uses = ONCE
+    metadata: Mapping[str, MetadataField] | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.lifetime <= MAX_LIFETIME_SECONDS:

@@ -29,11 +29,18 @@ _FOLDER = re.compile(r"[\w\-/]*")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What the bytes of a file are: MIME type by magic number (text by extension), and pixels if it is an image."""
+    """What the bytes of a file are: MIME type by magic number (text by extension), and pixels if it is to be looked at.
+
+    Of a video also seconds, bits a second, and codecs. None is unknown.
+    """
 
     mime: str
     width: int | None = None
     height: int | None = None
+    duration: float | None = None
+    bit_rate: int | None = None
+    video_codec: str | None = None
+    audio_codec: str | None = None
 
     @property
     def file_type(self) -> Literal["image", "non-image"]:

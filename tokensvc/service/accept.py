@@ -7,7 +7,7 @@ the name of its request, so one that is sent again under the same name (its Idem
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from tokensvc.core import forms, strict_json, upload
@@ -15,6 +15,7 @@ from tokensvc.core.checks import Facts, Media, Restrictions, require_checks, req
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.grants import UNRESTRICTED, GrantNote
 from tokensvc.core.keys import AcceptedKeys
+from tokensvc.core.metadata import MetadataField, require_metadata
 from tokensvc.core.nonces import NonceId, Version
 from tokensvc.core.upload import Kind, StoredFile
 from tokensvc.ports import (
@@ -66,7 +67,8 @@ class Accept:
 
     `cross_off` names the accounts that also take, once, a credential minted elsewhere with their key. Without a
     `throttle` nobody is slowed down; without `fetching` no URL is taken for a file. `lease` is for how many seconds a
-    use that is spent on success is claimed: from the last byte of the request until its file is kept.
+    use that is spent on success is claimed: from the last byte of the request until its file is kept. An account that
+    is not in `metadata` takes any custom metadata.
     """
 
     keys: AcceptedKeys
@@ -80,6 +82,7 @@ class Accept:
     throttle: Throttle | None = None
     lease: int = DEFAULT_LEASE_SECONDS
     fetching: Fetching | None = None
+    metadata: Mapping[str, Mapping[str, MetadataField]] = field(default_factory=dict)
 
     def __call__(self, offer: Offer) -> StoredFile:
         """Keep the file and return it, or raise a refusal or an outage; then nothing of it is kept.
@@ -131,6 +134,7 @@ class Accept:
             upload.require_binding(authority.claims, offer.fields)
         settled = forms.settle(offer.fields, offer.version)
         forms.require(settled)
+        self._require_metadata(authority.pair.account, settled)
         if file is None:
             wanted_name(settled)
             file = self._fetch(offer, authority, grant)
@@ -210,6 +214,10 @@ class Accept:
             raise refusal_of(redemption.outcome, redemption.retry_after)
         return redemption, facts
 
+    def _require_metadata(self, account: str, settled: Mapping[str, str]) -> None:
+        if account in self.metadata and "customMetadata" in settled:
+            require_metadata(self.metadata[account], forms.custom_metadata(settled))
+
     def _fetch(self, offer: Offer, authority: Authority, grant: GrantNote | None) -> Incoming:
         """The file from its URL, once the form is known to be good, so that nothing is fetched in vain."""
         if self.fetching is None or offer.remote is None:
@@ -241,6 +249,7 @@ def _require_checks(restrictions: Restrictions, settled: Mapping[str, str], size
     """
     expressions = {settled.get("checks", ""), restrictions.forced.get("checks", "")} - {""}
     if expressions:
-        facts = Facts.of(settled, size=size, mime=kind.mime, media=Media(width=kind.width, height=kind.height))
+        media = Media(kind.width, kind.height, kind.duration, kind.bit_rate, kind.video_codec, kind.audio_codec)
+        facts = Facts.of(settled, size=size, mime=kind.mime, media=media)
         for expression in sorted(expressions):
             require_checks(expression, facts)

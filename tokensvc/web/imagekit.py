@@ -13,7 +13,7 @@ from flask import Response, json
 from tokensvc.core import forms
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.params import elements
-from tokensvc.core.upload import StoredFile
+from tokensvc.core.upload import Kind, StoredFile
 
 _EXPIRE = (
     "Your request contains invalid expire parameter. Expire parameter should be a Unix time in less than 1 hour into "
@@ -140,6 +140,7 @@ def success(file: StoredFile, base_url: str) -> dict[str, Any]:
     }
     if file.kind.width is not None and file.kind.height is not None:
         body |= {"height": file.kind.height, "width": file.kind.width}
+    body |= _of_video(file.kind)
     body["thumbnailUrl"] = f"{base_url}/tr:n-ik_ml_thumbnail{quote(file.file_path)}" if is_image else None
     body["AITags"] = None
     if file.fields.get("description"):
@@ -148,6 +149,17 @@ def success(file: StoredFile, base_url: str) -> dict[str, Any]:
     if extensions:  # recorded, and never carried out: so none ever succeeds
         body["extensionStatus"] = dict.fromkeys(extensions, "pending")
     return body | _asked_for(file)
+
+
+def _of_video(kind: Kind) -> dict[str, Any]:
+    """What is known of a video: kilobits a second, whole seconds, codecs."""
+    members = {
+        "bitRate": None if kind.bit_rate is None else round(kind.bit_rate / 1000),
+        "duration": None if kind.duration is None else round(kind.duration),
+        "videoCodec": kind.video_codec,
+        "audioCodec": kind.audio_codec,
+    }
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _asked_for(file: StoredFile) -> dict[str, Any]:
