@@ -123,8 +123,11 @@ class NonceStore(Protocol):
     def look(self, nonce: NonceId) -> Standing:
         """What the nonce is now; nothing is changed."""
 
-    def ready(self) -> None:
-        """Return when issue and redeem would work now; otherwise raise Outage with the reason."""
+    def ready(self) -> tuple[str, ...]:
+        """Return when issue and redeem would work now; otherwise raise Outage with the reason.
+
+        Of a store of many servers some may be down, and the others serve: those are returned, as `host:port`.
+        """
 
 
 class Incoming(Protocol):

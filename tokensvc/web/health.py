@@ -1,14 +1,14 @@
-"""`/livez`: the process answers. `/readyz`: it could issue and redeem now."""
+"""`/livez`: the process answers. `/readyz`: it could issue and redeem now, and which parts of a cluster could not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import Blueprint, Response, json
 
 
-def health_blueprint(ready: Callable[[], None]) -> Blueprint:
-    """The probes; `ready` raises an outage when the nonce store does not answer."""
+def health_blueprint(ready: Callable[[], Sequence[str]]) -> Blueprint:
+    """The probes; `ready` raises an outage when the nonce store does not answer, and names parts of it that do not."""
     blueprint = Blueprint("health", __name__)
 
     @blueprint.get("/livez")
@@ -17,13 +17,13 @@ def health_blueprint(ready: Callable[[], None]) -> Blueprint:
 
     @blueprint.get("/readyz")
     def readyz() -> Response:
-        ready()
-        return _answer("ready")
+        down = ready()
+        return _answer("ready", **({"down": list(down)} if down else {}))
 
     return blueprint
 
 
-def _answer(status: str) -> Response:
-    answer = Response(json.dumps({"status": status}), mimetype="application/json")
+def _answer(status: str, **more: list[str]) -> Response:
+    answer = Response(json.dumps({"status": status, **more}), mimetype="application/json")
     answer.headers["Cache-Control"] = "no-store"
     return answer

@@ -29,11 +29,11 @@ NAMED = {
     ("name", "sha"),
     [
         ("record", "beaf0ccac8b8a3b66824b7bf472b9a2c81a6d172"),
-        ("redeem", "162bc888c843f43235fe706bc013823e92bb4bc4"),
+        ("redeem", "6d493d9cb714469027a5107cabdb5a828bd6b67d"),
         ("finish", "b98c3e255e478d8ae0c359847990569d9e2b120a"),
         ("revoke", "5fdd42eec61fa0f3bda06d492e5067280c6dfb52"),
-        ("ready", "88d35c526c1352758880cb071844acd1f88f4faf"),
-        ("heal", "d2a6ec408f61f556987b0d49b5030219ee7cd4cd"),
+        ("ready", "92ccf388df8680614a8d70348c2edbe0c70f967f"),
+        ("heal", "1695ceb22ff47525b97dca3a1971ab9e79df4144"),
     ],
 )
 def test_a_script_changes_only_on_purpose(valkey: Valkey, name: str, sha: str) -> None:
@@ -58,6 +58,7 @@ def test_only_record_writes_an_issued_record_and_only_where_there_is_none(script
 @pytest.mark.parametrize("script", NAMED.values(), ids=NAMED)
 def test_every_write_of_a_record_sets_its_end_or_keeps_it(script: Script) -> None:
     writes = re.findall(r"redis\.call\('SET', .*", script.text.replace("replid .. ':' .. new)", "epoch record"))
+    writes = [line for line in writes if not line.startswith("redis.call('SET', key, epoch")]  # a count
     records = [line for line in writes if "epoch record" not in line]
     assert all(("'KEEPTTL'" in line) != ("'EXAT'" in line) for line in records)
 

@@ -48,7 +48,7 @@ class QuotasAndModel(RuleBasedStateMachine):
         self.proxy.heal()
         self.server.command("FLUSHALL")
         self.client = connect(self.proxy.url, connections=1)
-        self.store = RedisNonces(self.client, chance=os.urandom, sleep=lambda _seconds: None)
+        self.store = RedisNonces(self.client, chance=os.urandom, sleep=lambda _seconds: None, retry_share=3.0)
         self.store.ready()
         self.nonces = [new_nonce() for _ in range(8)]
         self.requests = [new_request() for _ in range(3)]
