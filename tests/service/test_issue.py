@@ -39,7 +39,7 @@ def ask(name: str = "a.png", **more: Any) -> AskV2:
 
 
 def issue_v2(service: Service, asked: AskV2 | None = None, profile: str = "default") -> str:
-    return service.issue.v2(profile, bearer(service.api_key), asked or ask())
+    return service.issue.v2(profile, bearer(service.api_key), asked or ask()).token
 
 
 def times(token: str) -> tuple[int, int]:
@@ -170,7 +170,7 @@ def test_an_issue_is_noted_without_its_token(service: Service) -> None:
     notes = Notes()
     noting = replace(service.issue, audit=notes)
     credential = noting.v1("default", bearer(service.api_key), AskV1())
-    token = noting.v2("short", bearer(service.api_key), ask())
+    token = noting.v2("short", bearer(service.api_key), ask()).token
     facts = {"source": "backend", "subject": "ci"}
     assert notes.notes == [
         (
@@ -244,7 +244,7 @@ def test_a_lost_reply_costs_no_credential_and_makes_no_second_one(service: Servi
         with contextlib.closing(connect(proxy.url, connections=2)) as client:
             nonces = RedisNonces(client, chance=os.urandom)
             before = service.on_record()
-            token = replace(service.issue, nonces=nonces).v2("default", bearer(service.api_key), ask())
+            token = replace(service.issue, nonces=nonces).v2("default", bearer(service.api_key), ask()).token
         assert proxy.injected == 1
     assert len(service.on_record() - before) == 1
     assert times(token) == (service.clock.now, service.clock.now + 1800)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from tokensvc.core import policy, v1, v2
 from tokensvc.core.callers import Caller, Once, Presented
-from tokensvc.core.errors import Code, Outage, Refusal
+from tokensvc.core.errors import Code, Outage, Refusal, Unanswered
 from tokensvc.core.grants import Grant
 from tokensvc.core.keys import KeyRing
 from tokensvc.core.nonces import NonceId, nonce_id
@@ -20,10 +20,20 @@ from tokensvc.core.profiles import Profile, find_profile
 from tokensvc.core.quotas import Quota, Remaining, quota_of, refusal_of
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Throttle
 
+from .untracked import Untracked
+
 MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
 
 _MOST_OWN_TOKENS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedV2:
+    """The text of a JWT. One that is not `tracked` went out while the store was down: see `untracked`."""
+
+    token: str
+    tracked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +52,11 @@ class Issue:
     audit: Audit
     throttle: Throttle | None = None
     anonymous: frozenset[str] = frozenset()
+    untracked: Untracked = field(default_factory=Untracked)
 
     def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> v1.Credential:
         """Issue a v1 credential, or raise a refusal or an outage."""
-        grant = self._decide(profile_name, presented, ask)
+        grant, _ = self._decide(profile_name, presented, ask)
         ring = self.rings[grant.account]
         for _ in range(_MOST_OWN_TOKENS):
             token = grant.token or new_token(self.chance)
@@ -61,19 +72,28 @@ class Issue:
                 )
         raise Refusal(Code.TOKEN_EXISTS, "No new token could be found.", "Try again.")
 
-    def v2(self, profile_name: str, presented: Presented, ask: AskV2) -> str:
-        """Issue a v2 credential (the text of its JWT), or raise a refusal or an outage.
+    def v2(self, profile_name: str, presented: Presented, ask: AskV2) -> IssuedV2:
+        """Issue a v2 credential, or raise a refusal or an outage.
 
         Two equal payloads in one second would be one JWT, good for one upload. So an equal one is moved back in time
         by whole seconds until it is new: its lifetime is as asked or up to 30 s less, never more.
         """
-        grant = self._decide(profile_name, presented, ask)
-        ring = self.rings[grant.account]
+        grant, caller = self._decide(profile_name, presented, ask)
+        ring, tracked = self.rings[grant.account], True
         for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
             window = grant.window.earlier(step)
             token = v2.mint(ring.signing, grant.parameters, window)
-            if self._record(grant, v2.signing_input(token), window.record_until):
-                return token
+            material = v2.signing_input(token)
+            if tracked:
+                try:
+                    if self._record(grant, material, window.record_until):
+                        return IssuedV2(token)
+                except Unanswered:
+                    if not self._may_go_untracked(grant, caller):
+                        raise
+                    tracked = False
+            if not tracked and self._hand_out_untracked(grant, material):
+                return IssuedV2(token, tracked=False)
         raise Refusal(
             Code.TOKEN_EXISTS,
             "Too many credentials for exactly these parameters were issued in the last seconds.",
@@ -113,13 +133,25 @@ class Issue:
         profile = find_profile(self.profiles, profile_name)
         return profile, self._identify_slowly(profile, presented)
 
-    def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> Grant:
+    def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> tuple[Grant, Caller]:
         profile, caller = self.admit(profile_name, presented)
         grant = policy.decide(profile, caller, ask, self.clock())
         self.rings[grant.account].require_public_key(ask.public_key)
         if caller.once is not None:  # last, so that a request which is refused anyway does not use it up
             self._cross_off(caller.once)
-        return grant
+        return grant, caller
+
+    def _may_go_untracked(self, grant: Grant, caller: Caller) -> bool:
+        """Never what a ticket was used up for: who shows it again would get another."""
+        allowed = self.profiles[grant.profile].untracked and caller.once is None and caller.source not in self.anonymous
+        return allowed and self.untracked.has_room(self.clock())
+
+    def _hand_out_untracked(self, grant: Grant, material: bytes) -> bool:
+        nonce = nonce_id(grant.account, grant.version, material)
+        if not self.untracked.take(nonce, self.clock()):
+            return False
+        self.note(grant, nonce, "issued_untracked")
+        return True
 
     def _identify_slowly(self, profile: Profile, presented: Presented) -> Caller:
         if self.throttle is None:
@@ -160,10 +192,10 @@ class Issue:
         """What the grant's subject may have under its profile; None if that is not limited."""
         return _quota_of(self.profiles[grant.profile], grant.source, grant.subject)
 
-    def note(self, grant: Grant, nonce: NonceId) -> None:
-        """Note for the audit that a credential is on record and about to leave."""
+    def note(self, grant: Grant, nonce: NonceId, event: str = "issued") -> None:
+        """Note for the audit that a credential is on record, unless the event says otherwise, and about to leave."""
         self.audit.note(
-            "issued",
+            event,
             {
                 "version": grant.version,
                 "profile": grant.profile,

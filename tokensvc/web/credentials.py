@@ -35,7 +35,11 @@ def credentials_blueprint(issue: Issue) -> Blueprint:
     @blueprint.post("/auth", defaults={"profile": "default"})
     @blueprint.post("/auth/<profile>")
     def v2(profile: str) -> Response:
-        return private_json({"token": issue.v2(profile, presented(), ask_v2())})
+        issued = issue.v2(profile, presented(), ask_v2())
+        answer = private_json({"token": issued.token})  # no other member: some clients read a map of strings
+        if not issued.tracked:
+            answer.headers["X-Tokensvc-Untracked"] = "store-down"
+        return answer
 
     return blueprint
 
