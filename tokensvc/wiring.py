@@ -60,6 +60,9 @@ def clock() -> int:
     return int(time.time())
 
 
+wall = time.time
+"""Unix seconds with their parts, for comparing clocks."""
+
 chance = secrets.token_bytes
 
 

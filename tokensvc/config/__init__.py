@@ -15,6 +15,7 @@ from .cautions import cautions
 from .faults import ConfigurationError, Fault, faults_of
 from .meaning import faults_in_meaning
 from .reading import read
+from .review import review
 from .schema import schema
 from .settings import Settings
 from .sources import (
@@ -48,6 +49,7 @@ __all__ = [
     "load",
     "load_cases",
     "parse_rate",
+    "review",
     "schema",
 ]
 
