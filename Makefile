@@ -13,7 +13,7 @@ help:  ## this list
 run: $(VENV)/.runtime  ## the whole loop on http://127.0.0.1:8000: demo keys, demo sign-in, embedded Valkey, upload page
 	@exec $(BIN)/tokensvc dev $(ARGS)
 
-test: lint $(VENV)/.browser tests/e2e/node_modules/.installed  ## every check and every test
+test: lint $(VENV)/.browser $(VENV)/.redis tests/e2e/node_modules/.installed  ## every check and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.development  ## ruff, mypy --strict, import rules
@@ -56,6 +56,11 @@ $(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
 # The tests drive Debian's Chromium; on another system put a Chromium on PATH and this step is passed over.
 $(VENV)/.browser: $(VENV)/.development
 	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; }
+	@touch $@
+
+# Redis 7.0 with TLS, for the tests of rediss://; the package starts no service.
+$(VENV)/.redis: $(VENV)/.development
+	@command -v redis-check-rdb >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-tools; }
 	@touch $@
 
 tests/e2e/node_modules/.installed: tests/e2e/package.json tests/e2e/package-lock.json
