@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.service import Deployment, serving, tokensvc
+from tests.support.service import ROOT, Deployment, serving, tokensvc
 from tests.support.valkey import APP_RIGHTS, Valkey
 
 pytestmark = pytest.mark.xdist_group("cli")
@@ -25,7 +25,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 def examined(deployment: Deployment, *options: str, **settings: str) -> tuple[int, dict[str, Any]]:
     """The exit status and the JSON."""
-    told = tokensvc("doctor", "--json", *options, **deployment.environment, **settings)
+    told = tokensvc("doctor", "--json", *options, **{**deployment.environment, **settings})
     assert told.stderr == ""
     assert deployment.private_key not in told.stdout
     return told.returncode, json.loads(told.stdout)
@@ -107,6 +107,21 @@ def test_the_embedded_store_before_it_ever_ran_and_while_it_runs(deployment: Dep
     assert (status, "store" in places(report, "unknown")) == (0, True)
 
 
+def test_a_folder_that_can_hold_no_store_stops_it(deployment: Deployment) -> None:
+    status, report = examined(deployment, TOKENSVC_DATA_DIR=str(deployment.folder / ("d" * 100)))
+    assert (status, places(report, "fatal")) == (REFUSED, {"store"})
+
+
+def test_a_folder_that_everybody_may_write_to_stops_doctor_and_start(deployment: Deployment) -> None:
+    deployment.data.mkdir()
+    (deployment.data / "store").mkdir()
+    (deployment.data / "store").chmod(0o777)
+    assert examined(deployment)[0] == REFUSED
+    told = tokensvc("serve", **deployment.environment)
+    assert told.returncode == REFUSED
+    assert "chmod o-w" in told.stderr
+
+
 def test_what_only_doctor_says_of_the_configuration(deployment: Deployment, valkey: Valkey, tmp_path: Path) -> None:
     deployment.write(
         '[callers.guests]\nkind = "anonymous"\n[profiles.open]\ncallers = ["guests"]\npublic = true\n'
@@ -126,6 +141,12 @@ def test_what_only_doctor_says_of_the_configuration(deployment: Deployment, valk
         f"{nginx}:2",
     }
     assert places(report, "unknown") == set()
+
+
+def test_the_nginx_that_we_ship_lets_uploads_through(deployment: Deployment, valkey: Valkey) -> None:
+    ours = str(ROOT / "deploy" / "nginx" / "front.conf")
+    _, report = examined(deployment, "--nginx", ours, "--no-upstream", REDIS_URL=valkey.url)
+    assert [finding["level"] for finding in report["findings"] if finding["place"].startswith(ours)] == ["fine"]
 
 
 def test_an_upstream_that_is_not_there_is_unknown(deployment: Deployment, valkey: Valkey) -> None:

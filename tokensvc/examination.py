@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from tokensvc import config, wiring
 from tokensvc.adapters import machine, upstream_clock
+from tokensvc.adapters.embedded import StoreFault
 from tokensvc.adapters.nonces.trial import try_out
 from tokensvc.adapters.redis_client import Client, Cluster, connect_any
 from tokensvc.adapters.store_facts import Trouble, server_facts
@@ -31,6 +32,7 @@ from tokensvc.core.doctor import (
 from tokensvc.gunicorn_settings import worker_connections
 
 STORE: Final = "store"
+NONCES: Final = "nonces"
 FORM_BYTES: Final = 1024 * 1024
 """What a form may have beside the file, for nginx's limit."""
 
@@ -66,6 +68,12 @@ def _of_store(settings: config.Settings) -> Iterator[Finding]:
         client = connect_any(wiring.store_url(settings), connections=2)
     except config.ConfigurationError:
         yield Finding(Level.UNKNOWN, STORE, "the embedded store was never started here", "`tokensvc serve` starts it")
+        return
+    except StoreFault as exc:
+        yield Finding(Level.FATAL, STORE, str(exc), "set TOKENSVC_DATA_DIR to another folder")
+        return
+    except PermissionError:
+        yield Finding(Level.UNKNOWN, STORE, "the embedded store is another user's", "run doctor as the service's user")
         return
     with contextlib.closing(client):
         demands, is_there = _demands(settings, client), False
@@ -116,7 +124,7 @@ def _of_machine(settings: config.Settings) -> Iterator[Finding]:
 
 def _of_folders(settings: config.Settings) -> Iterator[Finding]:
     kept: Mapping[Path, tuple[str, str]] = {
-        **({wiring.store_directory(settings): ("TOKENSVC_DATA_DIR", "nonces")} if settings.redis_url is None else {}),
+        **({wiring.store_directory(settings): ("TOKENSVC_DATA_DIR", NONCES)} if settings.redis_url is None else {}),
         **(
             {settings.upload.store or settings.data_dir / "files": ("upload.store", "uploaded files")}
             if settings.upload.enabled
@@ -124,7 +132,12 @@ def _of_folders(settings: config.Settings) -> Iterator[Finding]:
         ),
     }
     for path, (place, what) in kept.items():
-        yield from findings_of_folder(machine.look_at(path, place), user=machine.our_user(), what_is_kept=what)
+        try:
+            folder = machine.look_at(path, place)
+        except OSError as exc:
+            yield Finding(Level.UNKNOWN, place, f"{path} cannot be looked at: {exc.strerror}")
+            continue
+        yield from findings_of_folder(folder, user=machine.our_user(), what_is_kept=what, ours_alone=what == NONCES)
 
 
 def _of_upstream(settings: config.Settings) -> Iterator[Finding]:

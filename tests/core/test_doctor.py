@@ -116,6 +116,7 @@ OURS = Folder("TOKENSVC_DATA_DIR", "/d", exists=True, owner=5, mode=0o700, file_
         ({"owner": 6}, ["fatal"]),
         ({"owner": 6, "exists": False}, []),
         ({"mode": 0o777}, ["fatal"]),
+        ({"mode": 0o777, "exists": False}, ["warning"]),
         ({"mode": 0o1777}, []),
         ({"mode": 0o775}, []),
         ({"file_system": "tmpfs"}, ["warning"]),
@@ -124,7 +125,15 @@ OURS = Folder("TOKENSVC_DATA_DIR", "/d", exists=True, owner=5, mode=0o700, file_
     ],
 )
 def test_a_folder_is_ours_and_lasts(changed: dict[str, Any], levels: list[str]) -> None:
-    found = not_fine(findings_of_folder(replace(OURS, **changed), user=5, what_is_kept="nonces"))
+    found = not_fine(findings_of_folder(replace(OURS, **changed), user=5, what_is_kept="nonces", ours_alone=True))
+    assert [level for level, _ in found] == levels
+
+
+@pytest.mark.parametrize(
+    ("changed", "levels"), [({"owner": 0, "mode": 0o2775}, []), ({"owner": 0, "mode": 0o777}, ["warning"])]
+)
+def test_the_folder_of_uploads_may_be_the_root_of_a_volume(changed: dict[str, Any], levels: list[str]) -> None:
+    found = not_fine(findings_of_folder(replace(OURS, **changed), user=5, what_is_kept="files", ours_alone=False))
     assert [level for level, _ in found] == levels
 
 

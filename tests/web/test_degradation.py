@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.app import KEPT_NONE, KEPT_ONE, ORIGIN, Tables
 from tests.support.valkey import Valkey
+from tokensvc.core.callers import Presented
+from tokensvc.core.errors import Unanswered
+from tokensvc.core.policy import AskV2
 from tokensvc.embed.tickets import TicketSigner
+from tokensvc.ports import Recording
 from tokensvc.service.untracked import Untracked
 
 from .conftest import problem_of
@@ -97,6 +102,37 @@ def test_a_ticket_for_one_use_fetches_nothing_without_the_store(service: Service
         assert problem_of(answer, 503, "store.unavailable")
         store.start()
     assert service.send("POST", "/auth/degrades", ticket, json=ASKED).status_code == 200
+
+
+class GoesSilent:
+    """The real store, until something is to be recorded."""
+
+    def __init__(self, service: Service) -> None:
+        self.redeem = service.nonces.redeem
+
+    def record(self, *_: object, **__: object) -> Recording:
+        raise Unanswered("silent")
+
+
+def test_a_ticket_that_is_used_up_when_the_store_goes_silent_fetches_nothing(service: Service) -> None:
+    presented = Presented({"authorization": f"Ticket {TicketSigner(TICKETS).sign(subject='a', uses=1)}"}, {}, "")
+    silent: Any = GoesSilent(service)
+    issue = replace(service.issue, nonces=silent)
+    with pytest.raises(Unanswered):
+        issue.v2("degrades", presented, AskV2({"fileName": "a.png"}))
+    for _ in range(2):
+        unbounded = Presented({"authorization": f"Ticket {TicketSigner(TICKETS).sign(subject='a')}"}, {}, "")
+        assert not issue.v2("degrades", unbounded, AskV2({"fileName": "a.png"})).tracked
+
+
+def test_who_has_no_name_is_handed_out_nothing(service: Service) -> None:
+    """The configuration refuses such a profile; and so does the use case."""
+    silent: Any = GoesSilent(service)
+    presented = Presented({"authorization": f"Bearer {service.api_key}"}, {}, "")
+    issue = replace(service.issue, nonces=silent)
+    assert not issue.v2("degrades", presented, AskV2({"fileName": "a.png"})).tracked
+    with pytest.raises(Unanswered):
+        replace(issue, anonymous=frozenset({"backend"})).v2("degrades", presented, AskV2({"fileName": "b.png"}))
 
 
 def test_a_store_that_answers_that_it_is_full_is_not_down(make_service: ServiceMaker) -> None:

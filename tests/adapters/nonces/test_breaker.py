@@ -98,15 +98,17 @@ def test_fewer_outages_than_half_are_let_pass() -> None:
 
 def test_once_it_is_closed_old_outages_do_not_count() -> None:
     clock = Hand()
-    breaker = opened(clock)
+    breaker = Breaker(clock)
+    for number in range(LATELY):
+        (breaker.failed if number % 2 else breaker.answered)()
+    assert not breaker.lets_through()
     clock.now += OPEN_SECONDS
     assert breaker.lets_through()
     breaker.answered()
-    for _ in range(OUTAGES_IN_A_ROW - 1):
+    for _ in range(LATELY):
         assert not breaker.failed()
-    breaker.answered()
-    for _ in range(LATELY - OUTAGES_IN_A_ROW - 1):
-        breaker.answered()
+        for _ in range(2):
+            breaker.answered()
     assert breaker.lets_through()
 
 

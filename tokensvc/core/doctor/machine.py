@@ -26,15 +26,20 @@ class Folder:
     file_system: str | None
 
 
-def findings_of_folder(folder: Folder, *, user: int, what_is_kept: str) -> Iterator[Finding]:
-    """Whether what is kept there is ours alone, and outlives us. `user` is our user id."""
+def findings_of_folder(folder: Folder, *, user: int, what_is_kept: str, ours_alone: bool) -> Iterator[Finding]:
+    """Whether what is kept there outlives us, and nobody else can replace it. `user` is our user id.
+
+    `ours_alone` is for the embedded store, which does not start in another's folder. The folder of uploads may be a
+    volume, whose root belongs to the system, and often lets everybody in who sees it.
+    """
     before = []
-    if folder.exists and folder.owner != user:
+    if ours_alone and folder.exists and folder.owner != user:
         what = f"{folder.path} belongs to user {folder.owner}, and this is user {user}"
         before.append(Finding(Level.FATAL, folder.place, what, "run as its owner, or choose another"))
     if folder.mode & _WRITABLE_BY_OTHERS and not folder.mode & _STICKY:
         what = f"everybody on this machine may replace what is in {folder.path}"
-        before.append(Finding(Level.FATAL, folder.place, what, f"chmod o-w {folder.path}"))
+        level = Level.FATAL if ours_alone and folder.exists else Level.WARNING
+        before.append(Finding(level, folder.place, what, f"chmod o-w {folder.path}"))
     if folder.file_system in _IN_MEMORY:
         what = f"{folder.path} is in memory ({folder.file_system}): {what_is_kept} end with this machine's uptime"
         before.append(Finding(Level.WARNING, folder.place, what, "choose a folder on a disk"))
