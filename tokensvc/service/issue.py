@@ -6,7 +6,7 @@ import base64
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from tokensvc.core import policy, v1, v2
 from tokensvc.core.callers import Caller, Once, Presented
@@ -17,8 +17,8 @@ from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.offers import Offer, offer_of
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile, find_profile
-from tokensvc.core.quotas import Quota, Remaining, quota_of, refusal_of
-from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Throttle
+from tokensvc.core.quotas import Left, Quota, Remaining, allowance_of, left_of, quota_of, refusal_of
+from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Recording, Throttle
 
 from .untracked import Untracked
 
@@ -26,13 +26,18 @@ MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
 
 _MOST_OWN_TOKENS: Final = 3
+_Credential = TypeVar("_Credential")
 
 
 @dataclass(frozen=True, slots=True)
-class IssuedV2:
-    """The text of a JWT. One that is not `tracked` went out while the store was down: see `untracked`."""
+class Issued(Generic[_Credential]):
+    """What is on record and may leave; and how much more there is for its subject, if its profile counts that.
 
-    token: str
+    One that is not `tracked` went out without a record, while the store was down: see `untracked`.
+    """
+
+    credential: _Credential
+    left: Left | None = None
     tracked: bool = True
 
 
@@ -54,15 +59,16 @@ class Issue:
     anonymous: frozenset[str] = frozenset()
     untracked: Untracked = field(default_factory=Untracked)
 
-    def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> v1.Credential:
+    def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> Issued[v1.Credential]:
         """Issue a v1 credential, or raise a refusal or an outage."""
         grant, _ = self._decide(profile_name, presented, ask)
         ring = self.rings[grant.account]
         for _ in range(_MOST_OWN_TOKENS):
             token = grant.token or new_token(self.chance)
             credential = v1.mint(ring.signing, token, grant.window)
-            if self._record(grant, token.encode(), grant.window.record_until):
-                return credential
+            recording = self._record(grant, token.encode(), grant.window.record_until)
+            if recording.recorded:
+                return Issued(credential, self.left(grant, recording))
             if grant.token is not None:
                 raise Refusal(
                     Code.TOKEN_EXISTS,
@@ -72,8 +78,8 @@ class Issue:
                 )
         raise Refusal(Code.TOKEN_EXISTS, "No new token could be found.", "Try again.")
 
-    def v2(self, profile_name: str, presented: Presented, ask: AskV2) -> IssuedV2:
-        """Issue a v2 credential, or raise a refusal or an outage.
+    def v2(self, profile_name: str, presented: Presented, ask: AskV2) -> Issued[str]:
+        """Issue a v2 credential (the text of its JWT), or raise a refusal or an outage.
 
         Two equal payloads in one second would be one JWT, good for one upload. So an equal one is moved back in time
         by whole seconds until it is new: its lifetime is as asked or up to 30 s less, never more.
@@ -86,14 +92,15 @@ class Issue:
             material = v2.signing_input(token)
             if tracked:
                 try:
-                    if self._record(grant, material, window.record_until):
-                        return IssuedV2(token)
+                    recording = self._record(grant, material, window.record_until)
+                    if recording.recorded:
+                        return Issued(token, self.left(grant, recording))
                 except Unanswered:
                     if not self._may_go_untracked(grant, caller):
                         raise
                     tracked = False
             if not tracked and self._hand_out_untracked(grant, material):
-                return IssuedV2(token, tracked=False)
+                return Issued(token, tracked=False)
         raise Refusal(
             Code.TOKEN_EXISTS,
             "Too many credentials for exactly these parameters were issued in the last seconds.",
@@ -121,12 +128,18 @@ class Issue:
             )
         return caller
 
-    def offer(self, profile_name: str, presented: Presented) -> tuple[Offer, Remaining]:
-        """What the caller may ask for, and how many more of it. Nothing is issued, counted or used up."""
+    def offer(self, profile_name: str, presented: Presented) -> tuple[Offer, Remaining, Left | None]:
+        """What the caller may ask for, how many more of it by each limit, and by the one with the fewest left.
+
+        Nothing is issued, counted or used up.
+        """
         profile, caller = self.admit(profile_name, presented)
         offer = offer_of(profile, caller, self.clock())
         quota = _quota_of(profile, caller.source, caller.subject)
-        return offer, Remaining() if quota is None else self.nonces.remaining(quota)
+        if quota is None:
+            return offer, Remaining(), None
+        remaining = self.nonces.remaining(quota)
+        return offer, remaining, left_of(quota, remaining)
 
     def admit(self, profile_name: str, presented: Presented) -> tuple[Profile, Caller]:
         """Return the profile of that name and who asks under it, or raise a refusal; strangers are slowed down."""
@@ -176,21 +189,26 @@ class Issue:
         if redemption.outcome is not Outcome.SPENT:
             raise Refusal(Code.CALLER_INVALID, "The ticket was used before.", "Fetch a new ticket for each credential.")
 
-    def _record(self, grant: Grant, material: bytes, until: int) -> bool:
-        """False if the nonce exists; a refusal if the subject has had its share."""
+    def _record(self, grant: Grant, material: bytes, until: int) -> Recording:
+        """What came of it: recorded, or it exists; a refusal if the subject has had its share."""
         nonce, request = nonce_id(grant.account, grant.version, material), new_request(self.chance)
         quota = self.quota(grant)
         recording = self.nonces.record(nonce, grant=grant.to_text(), until=until, request=request, quota=quota)
-        if quota is not None and recording.limit is not None:
-            raise refusal_of(quota, recording.limit, recording.retry_after)
-        if not recording.recorded:
-            return False
-        self.note(grant, nonce)
-        return True
+        require_share(quota, recording)
+        if recording.recorded:
+            self.note(grant, nonce)
+        return recording
 
     def quota(self, grant: Grant) -> Quota | None:
         """What the grant's subject may have under its profile; None if that is not limited."""
         return _quota_of(self.profiles[grant.profile], grant.source, grant.subject)
+
+    def left(self, grant: Grant, recording: Recording) -> Left | None:
+        """How much more there is for the grant's subject after this recording; None if that is not counted."""
+        quota = self.quota(grant)
+        if quota is None or recording.limit is None or recording.remaining is None:
+            return None
+        return Left(allowance_of(quota, recording.limit), recording.remaining)
 
     def note(self, grant: Grant, nonce: NonceId, event: str = "issued") -> None:
         """Note for the audit that a credential is on record, unless the event says otherwise, and about to leave."""
@@ -204,6 +222,12 @@ class Issue:
                 "nonce": nonce,
             },
         )
+
+
+def require_share(quota: Quota | None, recording: Recording) -> None:
+    """Raise the refusal that the recording came to, if the subject has had its share."""
+    if quota is not None and recording.limit is not None and not recording.recorded:
+        raise refusal_of(quota, recording.limit, recording.retry_after)
 
 
 def new_token(chance: Chance) -> str:

@@ -11,6 +11,7 @@ from tokensvc.service.issue import Issue
 
 from .identity import presented
 from .json_bodies import private_json, read_object
+from .rate_headers import show_left
 
 
 def credentials_blueprint(issue: Issue) -> Blueprint:
@@ -18,28 +19,28 @@ def credentials_blueprint(issue: Issue) -> Blueprint:
     blueprint = Blueprint("credentials", __name__)
 
     @blueprint.get("/auth", defaults={"profile": "default"})
-    @blueprint.get("/auth/<profile>")
+    @blueprint.get("/auth/<profile:profile>")
     def v1(profile: str) -> Response:
         if request.method == "HEAD":  # would issue a credential that nobody sees
             raise MethodNotAllowed(valid_methods=["GET", "POST"])
-        credential = issue.v1(profile, presented(), ask_v1())
-        return private_json(
-            {
-                "token": credential.token,
-                "expire": credential.expire,
-                "signature": credential.signature,
-                "publicKey": credential.public_key,
-            }
-        )
+        issued = issue.v1(profile, presented(), ask_v1())
+        credential = issued.credential
+        body = {
+            "token": credential.token,
+            "expire": credential.expire,
+            "signature": credential.signature,
+            "publicKey": credential.public_key,
+        }
+        return show_left(private_json(body), issued.left)
 
     @blueprint.post("/auth", defaults={"profile": "default"})
-    @blueprint.post("/auth/<profile>")
+    @blueprint.post("/auth/<profile:profile>")
     def v2(profile: str) -> Response:
         issued = issue.v2(profile, presented(), ask_v2())
-        answer = private_json({"token": issued.token})  # no other member: some clients read a map of strings
+        answer = private_json({"token": issued.credential})  # no other member: some clients read a map of strings
         if not issued.tracked:
             answer.headers["X-Tokensvc-Untracked"] = "store-down"
-        return answer
+        return show_left(answer, issued.left)
 
     return blueprint
 
