@@ -54,7 +54,7 @@ $(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
 	@touch $@
 
 # Programs that the tests drive. On another system put them on PATH: a test says which one it misses.
-DEBIAN := buildah chromium debootstrap nginx-light systemd
+DEBIAN := buildah chromium debootstrap nginx-light redis-tools systemd
 $(VENV)/.debian: $(VENV)/.development Makefile
 	@! command -v apt-get >/dev/null || dpkg-query -W $(DEBIAN) >/dev/null 2>&1 || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN); }

@@ -58,6 +58,7 @@ def test_help_lists_the_commands(option: str) -> None:
     assert set(re.findall(r"^  ([a-z]+)  ", told.stdout, re.MULTILINE)) == {
         "config",
         "dev",
+        "doctor",
         "explain",
         "issue",
         "keys",

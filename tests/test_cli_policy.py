@@ -438,6 +438,8 @@ QUIET = '[profiles.default]\ncallers = ["web"]\nversions = ["v2"]\n[profiles.def
         ('["v2"]\n', '["v1"]\nlimits = { max_bytes = 1 }\n', ["versions"]),
         ('["v2"]\n', '["v1"]\nlimits = { types = ["image/*"] }\n', ["versions"]),
         ('["v2"]\n', '["v1"]\nlimits = { per_day = 1 }\n', []),
+        # no record
+        ('["v2"]\n', '["v2"]\nwhen_store_is_down = "issue-v2-untracked"\n', ["when_store_is_down"]),
         # everybody
         ('["web"]', '["web", "guests"]\npublic = true', ["limits"]),
         ('["web"]', '["guests", "web"]\npublic = true', ["callers[0]", "limits"]),

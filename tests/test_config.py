@@ -716,6 +716,27 @@ def test_a_profile_refers_to_what_there_is(folder: Folder, line: str, place: str
     assert why in told[place]
 
 
+@pytest.mark.parametrize(
+    ("lines", "place", "why"),
+    [
+        ('versions = ["v1"]', "profiles.b", "is about v2, which the profile does not issue"),
+        ('limits = { rate = "1/minute" }', "profiles.b", "does not count: rate is set"),
+        ("limits = { per_day = 1 }", "profiles.b", "does not count: per_day is set"),
+        ("limits = { outstanding = 1 }", "profiles.b", "does not count: outstanding is set"),
+        ('public = true\ncallers = ["backend", "guests"]', "profiles.b.when_store_is_down", "without number"),
+    ],
+)
+def test_what_goes_out_while_the_store_is_down_is_neither_counted_nor_for_everybody(
+    folder: Folder, lines: str, place: str, why: str
+) -> None:
+    callers = "" if "callers" in lines else 'callers = ["backend"]\n'
+    head = f'{MINIMAL}[callers.guests]\nkind = "anonymous"\n[profiles.b]\n{callers}'
+    assert folder.load(f"{head}{lines}\n")
+    told = folder.faults(f'{head}{lines}\nwhen_store_is_down = "issue-v2-untracked"\n')
+    assert told.keys() == {place}
+    assert why in told[place]
+
+
 def test_the_active_key_is_one_of_the_account(folder: Folder) -> None:
     told = folder.faults(MINIMAL + ACCOUNT.replace(f'active = "{PUBLIC}"', 'active = "public_other"'), {})
     assert told.keys() == {"accounts.default.active"}
@@ -802,18 +823,6 @@ def test_a_lease_is_a_second_to_ten_minutes(folder: Folder, lease: int, good: bo
         assert folder.load(toml).upload.lease == lease
     else:
         assert folder.faults(toml).keys() == {"upload.lease"}
-
-
-@pytest.mark.parametrize(
-    ("toml", "place"),
-    [
-        ("[profiles.b]\ncallers = ['backend']\nwhen_store_is_down = 'refuse'\n", "profiles.b.when_store_is_down"),
-    ],
-)
-def test_what_is_announced_but_not_built_is_refused_in_these_words(folder: Folder, toml: str, place: str) -> None:
-    told = folder.faults(MINIMAL + toml)
-    assert told.keys() == {place}
-    assert "not built yet" in told[place]
 
 
 @pytest.mark.parametrize(

@@ -218,8 +218,11 @@ class NonceStore(Protocol):
     def look(self, nonce: NonceId, *, cross_off: bool = False, origin: Origin | None = None) -> Standing:
         """What the nonce is now; nothing is changed. `cross_off`: redeeming would take one on no record, too."""
 
-    def ready(self) -> None:
-        """Return when issue and redeem would work now; otherwise raise Outage with the reason."""
+    def ready(self) -> tuple[str, ...]:
+        """Return when issue and redeem would work now; otherwise raise Outage with the reason.
+
+        Of a store of many servers some may be down, and the others serve: those are returned, as `host:port`.
+        """
 
 
 class Incoming(Protocol):

@@ -62,6 +62,9 @@ def clock() -> int:
     return int(time.time())
 
 
+wall = time.time
+"""Unix seconds with their parts, for comparing clocks."""
+
 chance = secrets.token_bytes
 
 
@@ -140,6 +143,7 @@ def nonce_store(settings: config.Settings) -> NonceStore:
         connections=STORE_CONNECTIONS,
         buckets=CLUSTER_BUCKETS if isinstance(client, Cluster) else 1,
         on_fence="wait" if settings.redis_url is None else "rotate",
+        clock=clock,
         audit=audit(),
         observe=metrics().store_answered,
     )

@@ -198,7 +198,9 @@ def test_a_batch_is_all_or_none_and_one_call(own: Valkey, make: Callable[..., tu
 
 def test_a_lost_reply_counts_once_wherever_the_nonce_is(own: Valkey) -> None:
     with FaultProxy(own.socket) as proxy, contextlib.closing(connect(proxy.url, connections=1)) as client:
-        store = RedisNonces(client, chance=os.urandom, buckets=CLUSTER_BUCKETS, sleep=lambda _seconds: None)
+        store = RedisNonces(
+            client, chance=os.urandom, buckets=CLUSTER_BUCKETS, retry_share=3.0, sleep=lambda _seconds: None
+        )
         quota = Quota(new_request(), rate=Rate(20, 3600), per_day=20, outstanding=20)
         store.remaining(quota)
         proxy.inject(Fault.DROP_REPLY, matching=b"EVALSHA", when=lambda k: k % 2 == 1)

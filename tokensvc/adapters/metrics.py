@@ -74,6 +74,10 @@ class Metrics:
             "tokensvc_epoch_changes", "Epochs that were begun; what was outstanding became stale.", registry=here
         )
 
+        self._rollbacks = Counter(
+            "tokensvc_rollbacks", "Times that the nonce store was found to have gone back in time.", registry=here
+        )
+
     def count(self, event: str, facts: Mapping[str, str | int | None]) -> None:
         """Count an event of `ports.Audit`."""
         self._events.labels(event, *(str(facts.get(name) or "") for name in _LABELS)).inc()
@@ -86,6 +90,8 @@ class Metrics:
                 self._breaker.inc()
             case "epoch_changed", _:
                 self._epochs.inc()
+            case "rollback_found", _:
+                self._rollbacks.inc()
 
     def store_answered(self, script: str, seconds: float, answered: bool) -> None:
         """The nonce store answered a script, or did not, after that time."""

@@ -16,9 +16,11 @@ from tokensvc import __version__, dev, launcher, wiring
 from tokensvc.adapters import embedded
 from tokensvc.adapters.embedded.__main__ import main as run_store
 from tokensvc.config import ConfigurationError, Fault, Settings, cautions
+from tokensvc.core.doctor import Level
 from tokensvc.core.errors import Outage
+from tokensvc.examination import examine_for_start
 
-from .telling import OUTAGE, USAGE, settings_or_exit, tell_faults
+from .telling import OUTAGE, REFUSED, USAGE, settings_or_exit, tell_faults
 
 _MAX_PORT: Final = 65_535
 
@@ -89,6 +91,7 @@ def serve(bind: str | None, workers: int | None, drain: float) -> None:
     """
     environment = dict(wiring.environment())
     settings = settings_or_exit(lambda: wiring.load_settings(environment))
+    _examine(settings)
     command = launcher.gunicorn_command(
         bind or f"0.0.0.0:{settings.port}",
         workers or settings.workers or len(os.sched_getaffinity(0)),
@@ -119,6 +122,7 @@ def preflight() -> None:
     """Look whether workers could start now; deploy/gunicorn.conf.py asks before there are any."""
     settings = settings_or_exit(wiring.load_settings)
     _require_files(settings)
+    _examine(settings)
     if settings.redis_url is not None:
         return  # it may come later, and /readyz tells
     until = time.monotonic() + _STORE_COMES_WITHIN_SECONDS
@@ -159,6 +163,20 @@ def _require_files(settings: Settings) -> None:
     except Outage as exc:
         click.echo(f"tokensvc does not start: {exc.detail}", err=True)
         sys.exit(OUTAGE)
+
+
+def _examine(settings: Settings) -> None:
+    """Stop for what would never work; tell what may, and that the store is silent: it may come later."""
+    found = examine_for_start(settings)
+    fatal = [finding for finding in found if finding.level is Level.FATAL]
+    for finding in found:
+        if finding.level is not Level.FATAL:
+            click.echo(f"Warning: {finding}", err=True)
+    if fatal:
+        click.echo("tokensvc does not start; `tokensvc doctor` tells more.", err=True)
+        for finding in fatal:
+            click.echo(f"  {finding}", err=True)
+        sys.exit(REFUSED)
 
 
 def _may_reload(environment: Mapping[str, str]) -> bool:

@@ -102,6 +102,13 @@ class Profile(Table):
         default="refuse",
         description='`"cross-off"`: also take, once, a credential that was minted elsewhere with the account\'s key',
     )
+    when_store_is_down: Literal["refuse", "issue-v2-untracked"] = Field(
+        default="refuse",
+        description='`"issue-v2-untracked"`: v2 credentials go out without a record while the nonce store does not '
+        "answer. ImageKit takes each once; the own upload endpoint and `/redeem` refuse them, unless the account takes "
+        "what was minted elsewhere. They cannot be counted or revoked: not with `rate`, `per_day`, `outstanding` or "
+        "`public`, and never for a ticket that is good once",
+    )
     force: dict[str, str] = Field(
         default={},
         description="upload parameters that are set whatever a v2 client says; the texts may hold `{subject}`, "
@@ -150,6 +157,7 @@ class Profile(Table):
             ),
             remote,
             Uses(self.uses, self.spend),
+            untracked=self.when_store_is_down == "issue-v2-untracked",
         )
 
 

@@ -81,3 +81,7 @@ class Outage(Exception):  # noqa: N818 - as above
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
+
+
+class Unanswered(Outage):
+    """The nonce store is silent, or says nothing but that it is not there yet. One that is full, say, does answer."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from tokensvc.core import policy, v1, v2
 from tokensvc.core.callers import Caller, Once, Presented
-from tokensvc.core.errors import Code, Outage, Refusal
+from tokensvc.core.errors import Code, Outage, Refusal, Unanswered
 from tokensvc.core.grants import Grant
 from tokensvc.core.keys import KeyRing
 from tokensvc.core.nonces import NonceId, nonce_id
@@ -20,6 +20,7 @@ from tokensvc.core.quotas import Left, Quota, Remaining, allowance_of, left_of, 
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Recording, Throttle
 
 from .request_names import new_request
+from .untracked import Untracked
 
 MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
@@ -35,10 +36,14 @@ _Credential = TypeVar("_Credential")
 
 @dataclass(frozen=True, slots=True)
 class Issued(Generic[_Credential]):
-    """What is on record and may leave; and how much more there is for its subject, if its profile counts that."""
+    """What is on record and may leave; and how much more there is for its subject, if its profile counts that.
+
+    One that is not `tracked` went out without a record, while the store was down: see `untracked`.
+    """
 
     credential: _Credential
     left: Left | None = None
+    tracked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,11 @@ class Issue:
     audit: Audit
     throttle: Throttle | None = None
     anonymous: frozenset[str] = frozenset()
+    untracked: Untracked = field(default_factory=Untracked)
 
     def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> Issued[v1.Credential]:
         """Issue a v1 credential, or raise a refusal or an outage."""
-        grant = self._decide(profile_name, presented, ask)
+        grant, _ = self._decide(profile_name, presented, ask)
         ring, fits = self.rings[grant.account], self._fits(grant)
         for _ in range(_MOST_OWN_TOKENS):
             token = grant.token or new_token(self.chance, fits)
@@ -83,14 +89,23 @@ class Issue:
         Two equal payloads in one second would be one JWT, good for one upload. So an equal one is moved back in time
         by whole seconds until it is new: its lifetime is as asked or up to 30 s less, never more.
         """
-        grant = self._decide(profile_name, presented, ask)
-        ring, fits = self.rings[grant.account], self._fits(grant)
+        grant, caller = self._decide(profile_name, presented, ask)
+        ring, fits, tracked = self.rings[grant.account], self._fits(grant), True
         for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
             window = grant.window.earlier(step)
             token = v2.mint(ring.signing, grant.parameters, window, fits)
-            recording = self._record(grant, v2.signing_input(token), window.record_until)
-            if recording.recorded:
-                return Issued(token, self.left(grant, recording))
+            material = v2.signing_input(token)
+            if tracked:
+                try:
+                    recording = self._record(grant, material, window.record_until)
+                    if recording.recorded:
+                        return Issued(token, self.left(grant, recording))
+                except Unanswered:
+                    if not self._may_go_untracked(grant, caller):
+                        raise
+                    tracked = False
+            if not tracked and self._hand_out_untracked(grant, material):
+                return Issued(token, tracked=False)
         raise Refusal(
             Code.TOKEN_EXISTS,
             "Too many credentials for exactly these parameters were issued in the last seconds.",
@@ -136,13 +151,25 @@ class Issue:
         profile = find_profile(self.profiles, profile_name)
         return profile, self._identify_slowly(profile, presented)
 
-    def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> Grant:
+    def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> tuple[Grant, Caller]:
         profile, caller = self.admit(profile_name, presented)
         grant = policy.decide(profile, caller, ask, self.clock())
         self.rings[grant.account].require_public_key(ask.public_key)
         if caller.once is not None:  # last, so that a request which is refused anyway does not use it up
             self._cross_off(caller.once)
-        return grant
+        return grant, caller
+
+    def _may_go_untracked(self, grant: Grant, caller: Caller) -> bool:
+        """Never what a ticket was used up for: who shows it again would get another."""
+        allowed = self.profiles[grant.profile].untracked and caller.once is None and caller.source not in self.anonymous
+        return allowed and self.untracked.has_room(self.clock())
+
+    def _hand_out_untracked(self, grant: Grant, material: bytes) -> bool:
+        nonce = nonce_id(grant.account, grant.version, material)
+        if not self.untracked.take(nonce, self.clock()):
+            return False
+        self.note(grant, nonce, "issued_untracked")
+        return True
 
     def _identify_slowly(self, profile: Profile, presented: Presented) -> Caller:
         if self.throttle is None:
@@ -198,10 +225,10 @@ class Issue:
     def _fits(self, grant: Grant) -> Fits | None:
         return None if self.quota(grant) is None else self.fits(grant)
 
-    def note(self, grant: Grant, nonce: NonceId) -> None:
-        """Note for the audit that a credential is on record and about to leave."""
+    def note(self, grant: Grant, nonce: NonceId, event: str = "issued") -> None:
+        """Note for the audit that a credential is on record, unless the event says otherwise, and about to leave."""
         self.audit.note(
-            "issued",
+            event,
             {
                 "version": grant.version,
                 "profile": grant.profile,

@@ -86,7 +86,7 @@ class Doors:
     """All that the application is made of; `wiring` builds it."""
 
     issue: Issue
-    ready: Callable[[], None]
+    ready: Callable[[], Sequence[str]]
     origins: Sequence[str]
     preflight_max_age: int
     hosts: Sequence[str]

@@ -135,8 +135,21 @@ def test_while_a_shard_is_down_each_of_the_others_serves_every_request(
             nonce = nonce_in(buckets_of_shard(shard))
             assert store.record(nonce, grant="g", until=soon(), request=new_request()).recorded
             assert store.redeem(nonce, request=new_request()).outcome is Outcome.SPENT
+    assert store.ready() == (f"127.0.0.1:{topology.ports[0]}",), "and says which is down"
+    for server in topology.servers:
+        server.kill()
     with pytest.raises(Outage):
         store.ready()
+
+
+def test_a_shard_that_hangs_keeps_nobody_from_being_ready(topology: ClusterTopology, store: RedisNonces) -> None:
+    """It is asked once, not once for each of its buckets."""
+    store.ready()
+    topology.servers[SHARDS].kill()  # its replica, which would take over
+    topology.servers[0].pause()
+    began = time.monotonic()
+    assert store.ready() == (f"127.0.0.1:{topology.ports[0]}",)
+    assert time.monotonic() - began < LONGEST_CALL_SECONDS
 
 
 def test_a_slot_that_is_moved_is_found_and_what_was_outstanding_is_refused(

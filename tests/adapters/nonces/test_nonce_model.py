@@ -223,7 +223,7 @@ class StoreAndModel(RuleBasedStateMachine):
         self.proxy.heal()
         self.server.command("FLUSHALL")
         self.client = connect(self.proxy.url, connections=1)
-        self.store = RedisNonces(self.client, chance=os.urandom, sleep=lambda _seconds: None)
+        self.store = RedisNonces(self.client, chance=os.urandom, sleep=lambda _seconds: None, retry_share=3.0)
         self.model = Model()
         self.nonces = [new_nonce() for _ in range(3)]
         self.requests = [new_request() for _ in range(4)]

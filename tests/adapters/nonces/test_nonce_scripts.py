@@ -35,15 +35,15 @@ NAMED = {
     [
         ("record", "3f5d76a5db6423180a583aaddce2b77a58efda56"),
         ("record_batch", "9ccc6dbc1cc87fda7d9ec063a86d315e5ac727b5"),
-        ("redeem", "cc17ec792c57f74b613e727573052827b967225a"),
+        ("redeem", "bb46cab48180ed69271febc6d03f4e6f4d8c9dd4"),
         ("commit", "522e9d418ffbe95ae89668bfd8ff94b5a3a9c4ce"),
         ("release", "6f7709ac5bde60627a519402b32c3a0c205082e1"),
         ("finish", "aefeb5eab4a443d49e615c0d082cefb420df0f4f"),
         ("revoke", "54ee619814eaa700876008ac4bd76a28b7e8bc14"),
         ("look", "c4ebdaa71fd2ddfc0e040d526f24515a47612f0d"),
         ("mark", "7a9140adb36624c2ef07a5aed27f6b3aaeba5dbf"),
-        ("ready", "cca584a9f2f765af4074388651ca0f0de6ade155"),
-        ("heal", "924bb7da88785e5fb0d9f0ccb69d1977c4948c93"),
+        ("ready", "8ecee838c86e41ba339a1e45d22474d220231eb0"),
+        ("heal", "08d8647a235d730b93137b2adebb6f04b0a3b55c"),
     ],
 )
 def test_a_script_changes_only_on_purpose(valkey: Valkey, name: str, sha: str) -> None:
@@ -81,6 +81,7 @@ def test_claims_are_removed_by_release_and_where_their_time_has_ended(script: Sc
 @pytest.mark.parametrize("script", NAMED.values(), ids=NAMED)
 def test_every_write_of_a_record_sets_its_end_or_keeps_it(script: Script) -> None:
     writes = re.findall(r"redis\.call\('SET', .*", script.text.replace("replid .. ':' .. new)", "epoch record"))
+    writes = [line for line in writes if not line.startswith("redis.call('SET', key, epoch")]  # a count
     records = [line for line in writes if "epoch record" not in line]
     assert all(("'KEEPTTL'" in line) != ("'EXAT'" in line) for line in records)
 

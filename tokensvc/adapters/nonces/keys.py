@@ -1,5 +1,5 @@
 """The keys of the store: `ik{BB}:n:<nonce id>` for a nonce, `ik{BB}:e` for the epoch record of a bucket, and
-`ik{BB}:q:<subject id>:…` for what is counted of a subject.
+`ik{BB}:q:<subject id>:…` for what is counted of a subject. `ik{BB}:s` counts what was spent in a bucket in this epoch.
 
 Redis Cluster places a key by the text in braces, so a nonce, the epoch record that guards it and the counts of its
 subject share a slot, and a script may use all at once. The counts (all end by themselves):

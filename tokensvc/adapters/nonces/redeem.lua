@@ -3,17 +3,27 @@
 -- KEYS: record, epoch record. ARGV: request, time until which to cross off an unknown one (or empty), seconds for which
 -- a use that counts only later is claimed (or empty: it is spent at once), and of an unknown one the account (empty if
 -- no watermark concerns it) and the second of issue.
--- Answers {spent | claimed, grant} | {finished, result} | {held, seconds to wait} |
+-- Answers {spent, grant, and if it was spent just now the epoch and how many were spent in it} | {claimed, grant} |
+-- {finished, result} | {held, seconds to wait} |
 -- {replayed | revoked | stale | unissued | fenced | hidden}.
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
+-- The count ends with the store, as the epoch record does. Whoever saw a higher one knows that the store went back.
+local function spent(grant)
+  local key = string.sub(KEYS[2], 1, -2) .. 's'
+  local counted_in, number = string.match(redis.call('GET', key) or '', '^([%w_-]+):(%d+)$')
+  number = counted_in == epoch and tonumber(number) + 1 or 1
+  redis.call('SET', key, epoch .. ':' .. string.format('%.0f', number))  -- the count of a bucket, no record
+  return {'spent', grant, epoch, string.format('%.0f', number)}
+end
+
 local state, written_in, request, rest, subject = read(KEYS[1])
 if not state then
   if ARGV[2] == '' then return {'unissued'} end
   if marked_elsewhere(KEYS[2], ARGV[4], ARGV[5]) then return {'revoked'} end
   redis.call('SET', KEYS[1], value_of('C', epoch, ARGV[1], ''), 'EXAT', ARGV[2])
   -- By this server's clock the time may have passed. Then nothing is kept, and each use would be the first.
-  if redis.call('GET', KEYS[1]) then return {'spent', ''} end
+  if redis.call('GET', KEYS[1]) then return spent('') end
   return {'unissued'}
 end
 if written_in ~= epoch then return {'stale'} end
@@ -21,7 +31,7 @@ if state == 'I' then
   if marked(KEYS[2], rest) then return {'revoked'} end
   redis.call('SET', KEYS[1], value_of('C', epoch, ARGV[1], rest), 'KEEPTTL')
   not_outstanding(KEYS[1], KEYS[2], epoch, subject)
-  return {'spent', rest}
+  return spent(rest)
 end
 -- uses.lua
 if state == 'M' then
@@ -46,7 +56,7 @@ if state == 'M' then
     return {'claimed', uses.grant}
   end
   spend_claim(KEYS[1], KEYS[2], epoch, request .. subject, subject, uses, claim)
-  return {'spent', uses.grant}
+  return spent(uses.grant)
 end
 if state == 'R' then return {'revoked'} end
 if request ~= ARGV[1] then return {'replayed'} end

@@ -7,31 +7,25 @@ failed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Literal
 
 from tokensvc.adapters.redis_client import Client
-from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import Quota, Remaining
 from tokensvc.core.uses import ONCE, Uses
 from tokensvc.core.watermarks import Origin, Watermark
-from tokensvc.ports import Audit, Chance, Entry, Outcome, Receipt, Recording, RecordOutcome, Redemption, Standing
+from tokensvc.ports import Audit, Chance, Clock, Entry, Outcome, Receipt, Recording, RecordOutcome, Redemption, Standing
 
-from . import fence, scripts
+from . import scripts
 from .answers import UNRECORDED, recording_of
 from .arguments import checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
-from .attempts import Attempts, Fenced, Unanswered
 from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key, stand_in
-from .lanes import Lane, Lanes
-
-TURN_SECONDS: Final = 10.0
-"""The longest queue that a burst may make. A store that is silent empties it at once, by the breaker."""
-
-Observe = Callable[[str, float, bool], None]
-"""Told of each question: the script's name, the seconds it took with all its tries, and whether it was answered."""
+from .questions import Observe, Questions
+from .readiness import Readiness
+from .retries import RETRY_SHARE
+from .rollback import Count, Counts
 
 
 class RedisNonces:
@@ -53,6 +47,8 @@ class RedisNonces:
         connections: int | None = None,
         buckets: int = 1,
         on_fence: Literal["rotate", "wait"] = "rotate",
+        retry_share: float = RETRY_SHARE,
+        clock: Clock | None = None,
         audit: Audit | None = None,
         observe: Observe | None = None,
         sleep: Callable[[float], None] | None = None,
@@ -61,21 +57,26 @@ class RedisNonces:
         """Prepare; nothing is sent. `sleep` and `monotonic` (both in seconds) are those of `time` unless given.
 
         `connections` is how many are asked of one server at once: all that the client has, unless given. `audit` is
-        told of new epochs, and when the breaker opens.
+        told of new epochs, when the breaker opens, and when the store went back in time. `retry_share` of the
+        questions may be put again. With a `clock` it is not ready while the store's differs much.
         """
         if not 1 <= buckets <= MAX_BUCKETS:
             raise ValueError(f"There are from 1 to {MAX_BUCKETS} buckets.")
-        self._client = client
-        self._audit, self._observe = audit, observe
-        self._monotonic = monotonic or time.monotonic
-        self._lanes = Lanes(client, connections, self._monotonic)
-        self._chance = chance
+        self._audit = audit
         self._buckets = buckets
-        self._rotates = on_fence == "rotate"
-        # Looked up here and not as defaults: gevent replaces them, after this module was imported.
-        self._attempts = Attempts(
-            chance, patient=on_fence == "wait", sleep=sleep or time.sleep, monotonic=self._monotonic
+        self._counts = Counts()
+        self._questions = Questions(
+            client,
+            chance=chance,
+            connections=connections,
+            on_fence=on_fence,
+            retry_share=retry_share,
+            audit=audit,
+            observe=observe,
+            sleep=sleep,
+            monotonic=monotonic,
         )
+        self._readiness = Readiness(self._questions, buckets, clock, audit)
 
     def record(
         self,
@@ -115,7 +116,7 @@ class RedisNonces:
 
     def _recording(self, word: str, *rest: str) -> Recording:
         if word in UNRECORDED:
-            raise self._attempts.outage(UNRECORDED[word])
+            raise self._questions.outage(UNRECORDED[word])
         return recording_of(word, rest)
 
     def remaining(self, quota: Quota) -> Remaining:
@@ -124,7 +125,7 @@ class RedisNonces:
         if not counted:
             return Remaining()
         bucket = self._home(quota.subject_id)
-        _, *counts = self._ask_bucket(scripts.REMAINING, bucket, [epoch_key(bucket)], list(counted))
+        _, *counts = self._questions.put(scripts.REMAINING, bucket, [epoch_key(bucket)], list(counted))
         return Remaining(*(None if int(count) < 0 else int(count) for count in counts))
 
     def record_batch(
@@ -154,7 +155,7 @@ class RedisNonces:
             keys = [epoch_key(bucket), *(nonce_key(entries[place].nonce, bucket) for place in places)]
             texts = [text for place in places for text in (entries[place].grant, time_text(entries[place].until))]
             arguments = [checked(request), *(counted or ("",) * 5), uses_text(uses), *kept, *texts]
-            word, *rest = self._ask_bucket(scripts.RECORD_BATCH, bucket, keys, arguments)
+            word, *rest = self._questions.put(scripts.RECORD_BATCH, bucket, keys, arguments)
             if word == "exists":
                 rest = [str(places[int(number)]) for number in rest]
             recording = self._recording(word, *rest)
@@ -178,7 +179,12 @@ class RedisNonces:
         """
         until = "" if cross_off_until is None else time_text(cross_off_until)
         asked = (checked(request), until, lease_text(lease), *origin_texts(origin))
+        bucket = bucket_of(nonce, self._buckets)
+        before = self._counts.before(bucket)
         word, *rest = self._ask(scripts.REDEEM, nonce, *asked)
+        if len(rest) > 1 and not self._counts.goes_on(bucket, before, told := Count(rest[1], int(rest[2]))):
+            self._end_epoch(bucket, told)
+            return Redemption(Outcome.STALE)
         match Outcome(word):
             case (Outcome.SPENT | Outcome.CLAIMED) as outcome:
                 return Redemption(outcome, grant=rest[0])
@@ -217,73 +223,25 @@ class RedisNonces:
         """
         texts = [mark.scope, mark.source, mark.name, time_text(mark.issued_before), time_text(mark.until)]
         for bucket in range(self._buckets):
-            self._ask_bucket(scripts.MARK, bucket, [epoch_key(bucket)], texts)
+            self._questions.put(scripts.MARK, bucket, [epoch_key(bucket)], texts)
 
     def look(self, nonce: NonceId, *, cross_off: bool = False, origin: Origin | None = None) -> Standing:
         """What the nonce is now; nothing is changed. It may be something else by the time that the answer is read."""
         word, *rest = self._ask(scripts.LOOK, nonce, "1" if cross_off else "", *origin_texts(origin))
         return Standing(None, rest[0], int(rest[1])) if word == "issued" else Standing(Outcome(word))
 
-    def ready(self) -> None:
-        """Return when record and redeem would work now in every bucket; otherwise raise Outage with the reason."""
-        for bucket in range(self._buckets):
-            word, *_ = self._ask_bucket(scripts.READY, bucket, [epoch_key(bucket)], [])
-            if word == "evicting":
-                raise self._attempts.outage(_EVICTING)
+    def ready(self) -> tuple[str, ...]:
+        """Return the servers where record and redeem would not work now, as `host:port`; raise Outage if it is all."""
+        return self._readiness.require()
+
+    def _end_epoch(self, bucket: int, told: Count) -> None:
+        """The server has fewer spent than it had told: it went back in time, and what it lost may be spent again."""
+        if self._audit is not None:
+            self._audit.note("rollback_found", {"epoch": told.epoch, "bucket": bucket, "spent": told.number})
+        binding = self._questions.renew(bucket, told.epoch)
+        if binding.written and self._audit is not None:
+            self._audit.note("epoch_changed", {"epoch": binding.epoch})
 
     def _ask(self, script: scripts.Script, nonce: NonceId, *arguments: str) -> list[str]:
         bucket = bucket_of(nonce, self._buckets)
-        return self._ask_bucket(script, bucket, [nonce_key(nonce, bucket), epoch_key(bucket)], list(arguments))
-
-    def _ask_bucket(self, script: scripts.Script, bucket: int, keys: list[str], arguments: list[str]) -> list[str]:
-        lane = self._lanes.to_owner_of(keys[0])
-        # No more at once than there are connections: who waits here for a turn has no time-out running yet.
-        if not (lane.turns.acquire(timeout=TURN_SECONDS) or lane.turns.acquire(blocking=False)):
-            raise self._attempts.outage(_CROWDED)
-        try:
-            if not lane.breaker.lets_through():
-                raise self._attempts.outage(_SILENT)
-            return self._ask_in_turn(lane, script.name, self._question(script, bucket, keys, arguments))
-        finally:
-            lane.turns.release()
-
-    def _ask_in_turn(self, lane: Lane, name: str, ask: Callable[[], list[str]]) -> list[str]:
-        started, answered = self._monotonic(), True
-        try:
-            answer = self._attempts.make(ask)
-        except Unanswered:
-            answered = False
-            if lane.breaker.failed() and self._audit is not None:
-                self._audit.note("breaker_opened", {})
-            raise
-        except Outage:  # it answered, if only that it is full: others may well be served
-            lane.breaker.answered()
-            raise
-        finally:
-            if self._observe is not None:
-                self._observe(name, self._monotonic() - started, answered)
-        lane.breaker.answered()
-        return answer
-
-    def _question(
-        self, script: scripts.Script, bucket: int, keys: list[str], arguments: list[str]
-    ) -> Callable[[], list[str]]:
-        def ask() -> list[str]:
-            answer = script.run(self._client, keys, arguments)
-            if answer == ["fenced"] and self._rotates:
-                binding = fence.rotate(self._client, bucket, fence.choose_epoch(self._chance))
-                if binding.written and self._audit is not None:
-                    self._audit.note("epoch_changed", {"epoch": binding.epoch})
-                answer = script.run(self._client, keys, arguments)
-            if answer == ["fenced"]:
-                raise Fenced
-            if answer == ["hidden"]:
-                raise Outage(fence.HIDDEN)
-            return answer
-
-        return ask
-
-
-_SILENT: Final = "The nonce store has not answered for a while."
-_CROWDED: Final = "More requests wait for the nonce store than it answers."
-_EVICTING: Final = "The nonce store may evict records: its maxmemory-policy has to be noeviction."
+        return self._questions.put(script, bucket, [nonce_key(nonce, bucket), epoch_key(bucket)], list(arguments))
