@@ -7,9 +7,10 @@ import sys
 from flask import Flask
 
 from tokensvc import wiring
-from tokensvc.adapters import event_log
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
-from tokensvc.config import Settings
+from tokensvc.adapters.logs import about, lines
+from tokensvc.adapters.logs.redaction import REDACTION
+from tokensvc.config import Settings, secrets_in
 from tokensvc.core.addresses import Peers
 from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
 
@@ -25,7 +26,8 @@ def create(settings: Settings | None = None) -> Flask:
     When that happens in a worker, gunicorn halts with its sentences; a worker that exits it would start over and over.
     """
     settings = settings or wiring.load_settings()
-    event_log.write_to(sys.stderr)
+    REDACTION.learn(secrets_in(settings))
+    lines.write_to(sys.stderr, settings.log)
     nonces = wiring.nonce_store(settings)
     sources = wiring.caller_sources(settings)
     throttle = wiring.throttle(settings)
@@ -57,5 +59,6 @@ def create(settings: Settings | None = None) -> Flask:
             demo,
             wiring.audit(),
             Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
+            about.begin,
         )
     )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tokensvc import wiring
 from tokensvc.adapters.demo_sign_in import COOKIE
+from tokensvc.adapters.logs import about
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.config import Settings
@@ -200,6 +201,7 @@ class Service:
             demo=Demo(demo, COOKIE),
             audit=wiring.audit(),
             measured=Measured(wiring.metrics().text, self.rights),
+            begin=about.begin,
         )
         return replace(doors, **changed)
 

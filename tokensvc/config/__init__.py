@@ -16,6 +16,7 @@ from .faults import ConfigurationError, Fault, faults_of
 from .meaning import faults_in_meaning
 from .reading import read
 from .schema import schema
+from .secrets import secrets_in
 from .settings import Settings
 from .sources import (
     AnonymousSource,
@@ -49,6 +50,7 @@ __all__ = [
     "load_cases",
     "parse_rate",
     "schema",
+    "secrets_in",
 ]
 
 

@@ -218,6 +218,7 @@ class Settings(Table):
     data_dir: Path = Path("var")
     port: int = Field(default=8000, ge=1, le=65_535)
     workers: int | None = Field(default=None, ge=1, le=64)
+    log: Literal["json", "console"] = "json"
 
 
 FROM_ENVIRONMENT = {
@@ -225,5 +226,6 @@ FROM_ENVIRONMENT = {
     "data_dir": "TOKENSVC_DATA_DIR",
     "port": "PORT",
     "workers": "WEB_CONCURRENCY",
+    "log": "TOKENSVC_LOG",
 }
 """Members of `Settings` that the file may not have, and the variables that they come from."""

@@ -166,6 +166,7 @@ class Issue:
             "issued",
             {
                 "version": grant.version,
+                "account": grant.account,
                 "profile": grant.profile,
                 "source": grant.source,
                 "subject": grant.subject,

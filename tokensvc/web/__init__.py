@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from flask import Flask, request
 
 from tokensvc.core.addresses import Peers
+from tokensvc.core.trail import Trail
 from tokensvc.ports import Audit, FileStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.batch import Batch
@@ -80,9 +81,13 @@ class Measured:
     rights: Rights
 
 
+def _nobody(_trail: Trail) -> None:
+    """Nobody wants to know which request it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """All that the application is made of; `wiring` builds it."""
+    """All that the application is made of; `wiring` builds it. `begin` is told of each request by its names."""
 
     issue: Issue
     ready: Callable[[], None]
@@ -95,6 +100,7 @@ class Doors:
     demo: Demo | None
     audit: Audit
     measured: Measured
+    begin: Callable[[Trail], None] = _nobody
 
 
 def create_app(doors: Doors) -> Flask:
@@ -104,7 +110,7 @@ def create_app(doors: Doors) -> Flask:
     app.url_map.merge_slashes = False  # no redirects: a path is one of ours or nothing
     app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it; members keep ImageKit's order
     app.config["PROXIES"] = doors.proxies
-    problems.install(app, doors.audit, doors.issue.profiles)
+    problems.install(app, doors.audit, doors.issue.profiles, doors.begin)
     install_hosts(app, doors.hosts)
     sources = guard(doors.issue.sources, doors.origins, own_origin)
     cookies = any(source.evidence == "cookie" for source in sources.values())
