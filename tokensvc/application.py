@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 
 from flask import Flask
@@ -41,7 +42,7 @@ def create(settings: Settings | None = None) -> Flask:
     return create_app(
         Doors(
             wiring.issue(settings, nonces, sources, throttle),
-            nonces.ready,
+            functools.partial(wiring.ready, settings, nonces),
             settings.cors.origins,
             settings.cors.max_age,
             settings.hosts,
@@ -57,7 +58,7 @@ def create(settings: Settings | None = None) -> Flask:
             ),
             uploads,
             demo,
-            wiring.audit(),
+            wiring.audit(settings),
             Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
             about.begin,
         )

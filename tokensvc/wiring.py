@@ -14,9 +14,10 @@ import gevent
 from gevent import monkey
 from pydantic import SecretStr
 
-from tokensvc import config
+from tokensvc import config, events
 from tokensvc.adapters import embedded
 from tokensvc.adapters.api_keys import ApiKeys, Holder
+from tokensvc.adapters.audit import AuditFile
 from tokensvc.adapters.callers.anonymous import Anonymous
 from tokensvc.adapters.callers.bearer import Bearer
 from tokensvc.adapters.callers.forwarded import Forwarded
@@ -26,9 +27,8 @@ from tokensvc.adapters.callers.ticket import Tickets
 from tokensvc.adapters.callers.verifying_keys import KeySource, OneKey
 from tokensvc.adapters.demo_sign_in import DemoSignIn
 from tokensvc.adapters.disk_files import DiskFiles
-from tokensvc.adapters.event_log import EventLog
 from tokensvc.adapters.inspect import inspect
-from tokensvc.adapters.metrics import Metered, Metrics
+from tokensvc.adapters.metrics import Metrics
 from tokensvc.adapters.metrics_files import VARIABLE
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import Cluster, connect_any
@@ -70,9 +70,20 @@ def metrics() -> Metrics:
     return Metrics(Path(directory) if directory else None)
 
 
-def audit() -> Audit:
-    """Where events go: counted, and to the log."""
-    return Metered(EventLog(), metrics())
+def audit(settings: config.Settings | None = None) -> Audit:
+    """Where events go: counted, to the log, and to the audit's file if one is configured."""
+    return events.told(settings, metrics(), time.time, _aside)
+
+
+def audit_file(settings: config.Settings) -> AuditFile | None:
+    """The audit's file, if one is configured."""
+    return events.audit_file(settings, time.time)
+
+
+def ready(settings: config.Settings, nonces: NonceStore) -> None:
+    """Return when credentials could be issued and redeemed now; otherwise raise an outage."""
+    nonces.ready()
+    events.require_audit(settings, audit_file(settings), _aside)
 
 
 def environment() -> Mapping[str, str]:
@@ -125,7 +136,7 @@ def nonce_store(settings: config.Settings) -> NonceStore:
         connections=STORE_CONNECTIONS,
         buckets=CLUSTER_BUCKETS if isinstance(client, Cluster) else 1,
         on_fence="wait" if settings.redis_url is None else "rotate",
-        audit=audit(),
+        audit=audit(settings),
         observe=metrics().store_answered,
     )
 
@@ -139,7 +150,7 @@ def throttle(settings: config.Settings) -> RedisThrottle:
     return RedisThrottle(
         client,
         clock=clock,
-        audit=audit(),
+        audit=audit(settings),
         failures=failures,
         anonymous=anonymous,
         on_open=metrics().unthrottled,
@@ -243,19 +254,21 @@ def issue(
 ) -> Issue:
     """The use case that hands out credentials."""
     anonymous = frozenset(name for name, source in sources.items() if isinstance(source, Anonymous))
-    return Issue(profiles(settings), key_rings(settings), sources, nonces, clock, chance, audit(), throttle, anonymous)
+    return Issue(
+        profiles(settings), key_rings(settings), sources, nonces, clock, chance, audit(settings), throttle, anonymous
+    )
 
 
 def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
     return Accept(
-        accepted_keys(settings), _cross_off(settings), nonces, files, inspect, clock, chance, audit(), throttle
+        accepted_keys(settings), _cross_off(settings), nonces, files, inspect, clock, chance, audit(settings), throttle
     )
 
 
 def redeem(settings: config.Settings, nonces: NonceStore) -> Redeem:
     """The use case that spends for other people's uploaders."""
-    return Redeem(accepted_keys(settings), _cross_off(settings), nonces, clock, chance, audit())
+    return Redeem(accepted_keys(settings), _cross_off(settings), nonces, clock, chance, audit(settings))
 
 
 def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
@@ -265,7 +278,7 @@ def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
 
 def revoke(settings: config.Settings, nonces: NonceStore) -> Revoke:
     """The use case that makes a credential unspendable."""
-    return Revoke(tuple(settings.accounts), nonces, audit())
+    return Revoke(tuple(settings.accounts), nonces, audit(settings))
 
 
 def explain(settings: config.Settings, nonces: NonceStore) -> Explain:

@@ -6,7 +6,7 @@ import click
 
 from tokensvc import __version__
 
-from . import configuration, issuing, key_making, policies, running
+from . import audit, configuration, issuing, key_making, policies, running
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -24,5 +24,6 @@ for _command in (
     key_making.keys,
     policies.policy,
     configuration.config_group,
+    audit.audit,
 ):
     main.add_command(_command)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, SecretStr, model_validator
 
 from tokensvc.core import profiles as core
 from tokensvc.core.params import CLIENT_CHOICES
@@ -19,6 +19,7 @@ from tokensvc.core.window import MAX_LIFETIME_SECONDS
 
 from .sources import Source
 from .spellings import (
+    AbsolutePath,
     Address,
     AllowSpec,
     Bytes,
@@ -194,6 +195,25 @@ class Upload(Table):
     plan: Plan = Field(default=Plan(), description="limits, below")
 
 
+class AuditTable(Table):
+    """A file to which what becomes of credentials is added, each line sealed together with the one before it."""
+
+    file: AbsolutePath | None = Field(
+        default=None, description='path, such as `"/var/log/tokensvc/audit.jsonl"`; left out: there is no such file'
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="key of the seals, 32 characters or more: without it, who may write the file can seal it anew",
+    )
+    fsync: bool = Field(default=True, description="`true`: a line is on the disk before the answer leaves")
+    when_down: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="what becomes of issuing and redeeming when no line can be added; what is refused or revoked is "
+        "answered in any case",
+    )
+
+
 class Settings(Table):
     """The whole configuration, checked."""
 
@@ -214,6 +234,7 @@ class Settings(Table):
     throttle: Throttle = Field(default=Throttle(), description="slowing down strangers, below")
     forward_auth: ForwardAuth = Field(default=ForwardAuth(), description="proxies that ask first, below")
     upload: Upload = Field(default=Upload(), description="the upload endpoint, below")
+    audit: AuditTable = Field(default=AuditTable(), description="the audit, below")
     redis_url: RedisUrl | None = None
     data_dir: Path = Path("var")
     port: int = Field(default=8000, ge=1, le=65_535)

@@ -155,6 +155,12 @@ def _folder(value: object) -> object:
     return Path(path)
 
 
+def _absolute(value: object) -> object:
+    if not isinstance(value, str) or not value.startswith("/") or value.endswith("/") or "\0" in value:
+        raise fault("path", 'must be an absolute path of a file, such as "/var/log/tokensvc/audit.jsonl"')
+    return Path(value)
+
+
 Bytes = Annotated[int, BeforeValidator(_size)]
 """A number of bytes, or a text such as "25MB"; units are decimal."""
 
@@ -206,5 +212,6 @@ Subject = Annotated[
     str, _matching(r"[^\s](.{0,126}[^\s])?", "must have 1 to 128 characters, with no blank at either end")
 ]
 RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 """A folder of this machine, written as `file:///path`."""
