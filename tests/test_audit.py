@@ -130,7 +130,7 @@ def test_it_does_not_start_where_it_could_not_write(tmp_path: Path) -> None:
     deployment.write(f'[audit]\nfile = "{tmp_path}/nowhere/log.jsonl"\n')
     told = tokensvc("serve", **deployment.environment)
     assert told.returncode == 3
-    assert f"{tmp_path}/nowhere/log.jsonl.head cannot be written: No such file or directory." in told.stderr
+    assert f"cannot be written: {tmp_path}/nowhere/log.jsonl.head: No such file or directory." in told.stderr
 
 
 @pytest.mark.parametrize(

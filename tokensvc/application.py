@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 
 from flask import Flask
@@ -32,6 +31,12 @@ def create(settings: Settings | None = None) -> Flask:
     nonces = wiring.nonce_store(settings)
     sources = wiring.caller_sources(settings)
     throttle = wiring.throttle(settings)
+    spans = wiring.spans()
+
+    def ready() -> None:
+        nonces.ready()
+        wiring.require_audit(settings)
+
     demo = next((Demo(source, COOKIE) for source in sources.values() if isinstance(source, DemoSignIn)), None)
     uploads = None
     if settings.upload.enabled:
@@ -42,7 +47,7 @@ def create(settings: Settings | None = None) -> Flask:
     return create_app(
         Doors(
             wiring.issue(settings, nonces, sources, throttle),
-            functools.partial(wiring.ready, settings, nonces),
+            ready,
             settings.cors.origins,
             settings.cors.max_age,
             settings.hosts,
@@ -61,5 +66,6 @@ def create(settings: Settings | None = None) -> Flask:
             wiring.audit(settings),
             Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
             about.begin,
+            None if spans is None else spans.begin,
         )
     )

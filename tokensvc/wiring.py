@@ -17,7 +17,6 @@ from pydantic import SecretStr
 from tokensvc import config, events
 from tokensvc.adapters import embedded
 from tokensvc.adapters.api_keys import ApiKeys, Holder
-from tokensvc.adapters.audit import AuditFile
 from tokensvc.adapters.callers.anonymous import Anonymous
 from tokensvc.adapters.callers.bearer import Bearer
 from tokensvc.adapters.callers.forwarded import Forwarded
@@ -75,15 +74,15 @@ def audit(settings: config.Settings | None = None) -> Audit:
     return events.told(settings, metrics(), time.time, _aside)
 
 
-def audit_file(settings: config.Settings) -> AuditFile | None:
-    """The audit's file, if one is configured."""
-    return events.audit_file(settings, time.time)
+def require_audit(settings: config.Settings) -> None:
+    """Raise an outage if nothing could be issued now because the audit's file cannot be written."""
+    events.require_audit(settings, time.time, _aside)
 
 
-def ready(settings: config.Settings, nonces: NonceStore) -> None:
-    """Return when credentials could be issued and redeemed now; otherwise raise an outage."""
-    nonces.ready()
-    events.require_audit(settings, audit_file(settings), _aside)
+@functools.cache
+def spans() -> events.Spans | None:
+    """Where this process's spans go, if the environment says so."""
+    return events.spans(environment(), time.time)
 
 
 def environment() -> Mapping[str, str]:
@@ -137,7 +136,7 @@ def nonce_store(settings: config.Settings) -> NonceStore:
         buckets=CLUSTER_BUCKETS if isinstance(client, Cluster) else 1,
         on_fence="wait" if settings.redis_url is None else "rotate",
         audit=audit(settings),
-        observe=metrics().store_answered,
+        observe=events.observing(metrics().store_answered, spans()),
     )
 
 

@@ -153,10 +153,9 @@ def _tell(sentence: str) -> None:
 def _require_files(settings: Settings) -> None:
     """Make the audit's file and the folders for uploads, or say why not, before there are workers to fail."""
     try:
-        if (audit := wiring.audit_file(settings)) is not None:
-            audit.check()
-    except OSError as exc:
-        click.echo(f"tokensvc does not start: {exc.filename} cannot be written: {exc.strerror}.", err=True)
+        wiring.require_audit(settings)
+    except Outage as exc:
+        click.echo(f"tokensvc does not start: {exc.detail}", err=True)
         sys.exit(OUTAGE)
     if not settings.upload.enabled:
         return

@@ -33,6 +33,7 @@ from .metrics import metrics_blueprint
 from .multipart import FormLimits
 from .operate import operate_blueprint
 from .redeem import redeem_blueprint
+from .spans import Begin, install_spans
 from .uploads import uploads_blueprint
 
 
@@ -101,6 +102,7 @@ class Doors:
     audit: Audit
     measured: Measured
     begin: Callable[[Trail], None] = _nobody
+    begin_span: Begin | None = None
 
 
 def create_app(doors: Doors) -> Flask:
@@ -111,6 +113,8 @@ def create_app(doors: Doors) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it; members keep ImageKit's order
     app.config["PROXIES"] = doors.proxies
     problems.install(app, doors.audit, doors.issue.profiles, doors.begin)
+    if doors.begin_span is not None:
+        install_spans(app, doors.begin_span)
     install_hosts(app, doors.hosts)
     sources = guard(doors.issue.sources, doors.origins, own_origin)
     cookies = any(source.evidence == "cookie" for source in sources.values())

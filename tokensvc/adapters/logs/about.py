@@ -19,6 +19,12 @@ def begin(trail: Trail) -> None:
     _NOW.set((trail, monotonic()))
 
 
+def current_trail() -> Trail | None:
+    """The names of the request that is being answered."""
+    now = _NOW.get()
+    return None if now is None else now[0]
+
+
 def request_facts() -> dict[str, str | float]:
     """Its names, and how many milliseconds ago it came."""
     now = _NOW.get()
