@@ -65,10 +65,9 @@ def require_audit(settings: Settings, now: Callable[[], float], aside: Callable[
 
 def spans(environment: Mapping[str, str], now: Callable[[], float]) -> Spans | None:
     """Where spans go, if OpenTelemetry's variables name a place; `config.ConfigurationError` without its packages."""
-    named = any(environment.get(name) for name in _WHERE) or environment.get("OTEL_TRACES_EXPORTER") in _EXPORTERS
-    off = (
-        environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or environment.get("OTEL_TRACES_EXPORTER") == "none"
-    )
+    exporter = environment.get("OTEL_TRACES_EXPORTER")
+    named = any(environment.get(name) for name in _WHERE) or exporter in _EXPORTERS
+    off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or exporter == "none"
     if off or not named:
         return None
     try:

@@ -78,9 +78,7 @@ class Spans:
 def spans_of(environment: Mapping[str, str], now: Callable[[], float]) -> Spans:
     """Send spans where the standard variables say. Call it in the process that is to send them: a thread does."""
     resource = Resource.create()
-    if not environment.get("OTEL_SERVICE_NAME") and "service.name" not in environment.get(
-        "OTEL_RESOURCE_ATTRIBUTES", ""
-    ):
+    if not (environment.get("OTEL_SERVICE_NAME") or "service.name" in environment.get("OTEL_RESOURCE_ATTRIBUTES", "")):
         resource = resource.merge(Resource({"service.name": "tokensvc"}))
     provider = TracerProvider(resource=resource, id_generator=_OwnTraces())
     provider.add_span_processor(BatchSpanProcessor(_exporter(environment)))
