@@ -157,6 +157,13 @@ def test_who_has_no_key_cannot_write_the_whole_audit_anew(tmp_path: Path) -> Non
     assert not report.intact
 
 
+@pytest.mark.parametrize("name", [b"sha256", b"hmac"])
+def test_even_the_name_of_the_seal_cannot_be_altered(written: Path, seal: Seal, name: bytes) -> None:
+    old = seal.kind.encode()
+    change(written, lambda lines: lines.__setitem__(4, lines[4].replace(b'"%s": ' % old, b'"%s": ' % name)))
+    assert verify([written], seal).intact is (name == old)
+
+
 @pytest.mark.parametrize("wrong", [Seal(), Seal(b"j" * 32)])
 def test_another_key_or_none_finds_nothing_genuine(tmp_path: Path, wrong: Seal) -> None:
     audit(tmp_path, SEALS["keyed"]).append("issued", {})
