@@ -74,8 +74,11 @@ def leaks_of_files(paths: Iterable[Path]) -> list[str]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """A test that printed or logged a secret has failed, whatever it asserts."""
     report = yield
+    on_purpose = item.get_closest_marker("quotes_a_key") is not None
     if report.when == "teardown" and report.passed:
         for name, text in report.sections:
+            if on_purpose and name.startswith("Captured log"):
+                continue  # as it was raised; what is written of it passes through the redaction
             if leaks := leaks_in(text):
                 report.outcome = "failed"
                 report.longrepr = f"{item.nodeid}: {name} has {', '.join(leaks)}"

@@ -185,6 +185,7 @@ def broken(service: Service) -> Service:
     return service
 
 
+@pytest.mark.quotes_a_key
 @pytest.mark.parametrize("debug", [False, True])
 def test_an_unexpected_error_tells_the_client_nothing(broken: Service, *, debug: bool) -> None:
     broken.app.testing = broken.app.debug = debug
@@ -199,6 +200,7 @@ def test_an_unexpected_error_tells_the_client_nothing(broken: Service, *, debug:
     assert broken.on_record() <= before
 
 
+@pytest.mark.quotes_a_key
 def test_an_unexpected_error_is_found_in_the_log_by_the_request_id(broken: Service, log: list[str]) -> None:
     answer = broken.get()
     (line,) = [line for line in log if line.startswith("unexpected error")]
