@@ -13,6 +13,7 @@ from tokensvc.adapters.logs.redaction import REDACTION
 from tokensvc.config import Settings, secrets_in
 from tokensvc.core.addresses import Peers
 from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
+from tokensvc.web.paced_bodies import PacedBodies
 
 
 def create_for_development() -> Flask:
@@ -44,7 +45,7 @@ def create(settings: Settings | None = None) -> Flask:
         accept = wiring.accept(settings, nonces, files, throttle)
         upload = settings.upload
         uploads = Uploads(accept, files, list(settings.accounts), upload.plan.max_bytes, upload.url)
-    return create_app(
+    app = create_app(
         Doors(
             wiring.issue(settings, nonces, sources, throttle),
             ready,
@@ -65,7 +66,10 @@ def create(settings: Settings | None = None) -> Flask:
             demo,
             wiring.audit(settings),
             Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
-            about.begin,
-            None if spans is None else spans.begin,
+            wiring.stopping,
+            begin=about.begin,
+            begin_span=None if spans is None else spans.begin,
         )
     )
+    app.wsgi_app = PacedBodies(app.wsgi_app, wiring.within)  # type: ignore[method-assign] # Flask's own seam
+    return app

@@ -203,6 +203,7 @@ class Service:
             audit=wiring.audit(),
             measured=Measured(wiring.metrics().text, self.rights),
             begin=about.begin,
+            stopping=lambda: False,
         )
         return replace(doors, **changed)
 
