@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.canaries import pytest_runtest_makereport, silent_logs
 from tests.support.object_store import ObjectStore
 from tests.support.valkey import Valkey
+
+__all__ = ["pytest_runtest_makereport", "silent_logs"]
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,7 @@ def test_help_lists_the_commands(option: str) -> None:
     told = tokensvc(option)
     assert (told.returncode, told.stderr) == (0, "")
     assert set(re.findall(r"^  ([a-z]+)  ", told.stdout, re.MULTILINE)) == {
+        "audit",
         "config",
         "dev",
         "doctor",

@@ -15,6 +15,7 @@ import pytest
 from gunicorn.app.wsgiapp import WSGIApplication
 
 from tests.support.service import PATIENCE_SECONDS, ROOT, clean_environment
+from tokensvc.adapters.logs.server import JsonServerLog
 
 if TYPE_CHECKING:
     from gunicorn.config import Config
@@ -170,6 +171,7 @@ def loaded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
         ("dirty_workers", 0),
         ("daemon", False),
         ("accesslog", None),
+        ("logger_class", JsonServerLog),
         ("reload", False),
         ("strip_header_spaces", False),
         ("permit_obsolete_folding", False),

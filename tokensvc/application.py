@@ -7,11 +7,12 @@ import sys
 from flask import Flask
 
 from tokensvc import wiring
-from tokensvc.adapters import event_log
 from tokensvc.adapters.aside import aside, within
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
+from tokensvc.adapters.logs import about, lines
+from tokensvc.adapters.logs.redaction import REDACTION
 from tokensvc.adapters.sweeper import Sweeper
-from tokensvc.config import Bucket, Settings
+from tokensvc.config import Bucket, Settings, secrets_in
 from tokensvc.core.addresses import Peers
 from tokensvc.ports import FileStore
 from tokensvc.service.accept import Accept
@@ -30,10 +31,17 @@ def create(settings: Settings | None = None) -> Flask:
     When that happens in a worker, gunicorn halts with its sentences; a worker that exits it would start over and over.
     """
     settings = settings or wiring.load_settings()
-    event_log.write_to(sys.stderr)
+    REDACTION.learn(secrets_in(settings))
+    lines.write_to(sys.stderr, settings.log)
     nonces = wiring.nonce_store(settings)
     sources = wiring.caller_sources(settings)
     throttle = wiring.throttle(settings)
+    spans = wiring.spans()
+
+    def ready() -> tuple[str, ...]:
+        wiring.require_audit(settings)
+        return nonces.ready()
+
     demo = next((Demo(source, COOKIE) for source in sources.values() if isinstance(source, DemoSignIn)), None)
     uploads = None
     if settings.upload.enabled:
@@ -44,7 +52,7 @@ def create(settings: Settings | None = None) -> Flask:
     app = create_app(
         Doors(
             wiring.issue(settings, nonces, sources, throttle),
-            nonces.ready,
+            ready,
             settings.cors.origins,
             settings.cors.max_age,
             settings.hosts,
@@ -60,9 +68,11 @@ def create(settings: Settings | None = None) -> Flask:
             ),
             uploads,
             demo,
-            wiring.audit(),
+            wiring.audit(settings),
             Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
             wiring.stopping,
+            begin=about.begin,
+            begin_span=None if spans is None else spans.begin,
         )
     )
     app.wsgi_app = PacedBodies(app.wsgi_app, within)  # type: ignore[method-assign] # Flask's own seam
@@ -87,4 +97,4 @@ def sweeper_of(settings: Settings, files: FileStore) -> Sweeper:
     """Who tidies the file store up; not started."""
     place = settings.upload.store
     folder = settings.data_dir if isinstance(place, Bucket) else place or settings.data_dir / "files"
-    return Sweeper(files, folder / "sweep.lock", wiring.clock, wiring.audit(), aside)
+    return Sweeper(files, folder / "sweep.lock", wiring.clock, wiring.audit(settings), aside)

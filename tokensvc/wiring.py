@@ -11,31 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pydantic import SecretStr
-
-from tokensvc import config
+from tokensvc import callers, config, events
 from tokensvc.adapters import draining, embedded
-from tokensvc.adapters.api_keys import ApiKeys, Holder
+from tokensvc.adapters.api_keys import ApiKeys
 from tokensvc.adapters.aside import Blocking, aside
 from tokensvc.adapters.buckets import bucket_files
 from tokensvc.adapters.callers.anonymous import Anonymous
-from tokensvc.adapters.callers.bearer import Bearer
-from tokensvc.adapters.callers.forwarded import Forwarded
-from tokensvc.adapters.callers.jwks import Jwks
-from tokensvc.adapters.callers.session import FlaskSession
-from tokensvc.adapters.callers.ticket import Tickets
-from tokensvc.adapters.callers.verifying_keys import KeySource, OneKey
-from tokensvc.adapters.demo_sign_in import DemoSignIn
 from tokensvc.adapters.disk_files import DiskFiles
-from tokensvc.adapters.event_log import EventLog
 from tokensvc.adapters.inspect import inspect
-from tokensvc.adapters.metrics import Metered, Metrics
+from tokensvc.adapters.metrics import Metrics
 from tokensvc.adapters.metrics_files import VARIABLE
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import Cluster, connect_any
 from tokensvc.adapters.remote_files import HttpsFiles
 from tokensvc.adapters.throttle import RedisThrottle
-from tokensvc.core.addresses import Peers
 from tokensvc.core.hosts import HostNames
 from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
 from tokensvc.core.metadata import MetadataField
@@ -75,15 +64,26 @@ def metrics() -> Metrics:
     return Metrics(Path(directory) if directory else None)
 
 
+def audit(settings: config.Settings | None = None) -> Audit:
+    """Where events go: counted, to the log, and to the audit's file if one is configured."""
+    return events.told(settings, metrics(), time.time, aside)
+
+
+def require_audit(settings: config.Settings) -> None:
+    """Raise an outage if nothing could be issued now because the audit's file cannot be written."""
+    events.require_audit(settings, time.time, aside)
+
+
+@functools.cache
+def spans() -> events.Spans | None:
+    """Where this process's spans go, if the environment says so."""
+    return events.spans(environment(), time.time)
+
+
 def stopping() -> bool:
     """Whether the launcher is about to end this service."""
     directory = environment().get(VARIABLE)
     return directory is not None and draining.announced(Path(directory))
-
-
-def audit() -> Audit:
-    """Where events go: counted, and to the log."""
-    return Metered(EventLog(), metrics())
 
 
 def environment() -> Mapping[str, str]:
@@ -144,8 +144,8 @@ def nonce_store(settings: config.Settings) -> NonceStore:
         buckets=CLUSTER_BUCKETS if isinstance(client, Cluster) else 1,
         on_fence="wait" if settings.redis_url is None else "rotate",
         clock=clock,
-        audit=audit(),
-        observe=metrics().store_answered,
+        audit=audit(settings),
+        observe=events.observing(metrics().store_answered, spans()),
     )
 
 
@@ -158,7 +158,7 @@ def throttle(settings: config.Settings) -> RedisThrottle:
     return RedisThrottle(
         client,
         clock=clock,
-        audit=audit(),
+        audit=audit(settings),
         failures=failures,
         anonymous=anonymous,
         on_open=metrics().unthrottled,
@@ -224,53 +224,7 @@ def _metadata(settings: config.Settings) -> dict[str, dict[str, MetadataField]]:
 
 def caller_sources(settings: config.Settings) -> dict[str, CallerSource]:
     """The caller sources by name."""
-    proxies = Peers.parse(settings.proxies)
-    return {name: _caller_source(name, source, proxies) for name, source in settings.callers.items()}
-
-
-def _caller_source(name: str, source: config.Source, proxies: Peers) -> CallerSource:
-    match source:
-        case config.DemoSource():
-            return DemoSignIn(name, _secret(source.secret_key))
-        case config.SessionSource():
-            keys = [_secret(key) for key in (source.secret_key, *source.fallback_keys)]
-            options = {"cookie": source.cookie, "subject": source.subject}
-            return FlaskSession(name, keys, clock=clock, claims=source.claims, max_age=source.max_age, **options)
-        case config.BearerSource():
-            return _bearer(name, source)
-        case config.TicketSource():
-            keys = [_secret(key) for key in (source.secret_key, *source.fallback_keys)]
-            return Tickets(name, keys, clock=clock, max_age=source.max_age)
-        case config.ForwardedSource():
-            return Forwarded(name, header=source.header, trusted=Peers.parse(source.trusted))
-        case config.AnonymousSource():
-            return Anonymous(name, proxies=proxies)
-    return ApiKeys(name, {key.sha256: Holder(key.subject, frozenset(key.may)) for key in source.keys})
-
-
-def _secret(text: SecretStr) -> Secret:
-    return Secret(text.get_secret_value())
-
-
-def _bearer(name: str, source: config.BearerSource) -> Bearer:
-    if source.jwks_url is not None:
-        keys: KeySource = Jwks(source.jwks_url, monotonic=time.monotonic, audit=audit())
-    elif source.public_key is not None:
-        keys = OneKey.from_pem(source.public_key)
-    else:
-        keys = OneKey.from_secret(_secret(source.secret_key or SecretStr("")))
-    return Bearer(
-        name,
-        issuer=source.issuer,
-        audience=source.audience,
-        keys=keys,
-        clock=clock,
-        algorithms=source.algorithms,
-        leeway=source.leeway,
-        max_age=source.max_age,
-        subject_claim=source.subject,
-        required_claims=source.required_claims,
-    )
+    return callers.sources_of(settings, clock, audit(settings))
 
 
 def issue(
@@ -278,13 +232,15 @@ def issue(
 ) -> Issue:
     """The use case that hands out credentials."""
     anonymous = frozenset(name for name, source in sources.items() if isinstance(source, Anonymous))
-    return Issue(profiles(settings), key_rings(settings), sources, nonces, clock, chance, audit(), throttle, anonymous)
+    return Issue(
+        profiles(settings), key_rings(settings), sources, nonces, clock, chance, audit(settings), throttle, anonymous
+    )
 
 
 def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
     remote = settings.upload.remote
-    fetched = HttpsFiles(hosts=HostNames.of(remote.hosts), seconds=remote.seconds, audit=audit())
+    fetched = HttpsFiles(hosts=HostNames.of(remote.hosts), seconds=remote.seconds, audit=audit(settings))
     fetching = Fetching(fetched, profiles(settings), remote.enabled, clock)
     return Accept(
         accepted_keys(settings),
@@ -294,7 +250,7 @@ def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, thro
         inspect,
         clock,
         chance,
-        audit(),
+        audit(settings),
         throttle,
         settings.upload.lease,
         fetching,
@@ -304,7 +260,7 @@ def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, thro
 
 def redeem(settings: config.Settings, nonces: NonceStore) -> Redeem:
     """The use case that spends for other people's uploaders."""
-    return Redeem(accepted_keys(settings), _cross_off(settings), nonces, clock, chance, audit())
+    return Redeem(accepted_keys(settings), _cross_off(settings), nonces, clock, chance, audit(settings))
 
 
 def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
@@ -314,7 +270,8 @@ def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
 
 def revoke(settings: config.Settings, nonces: NonceStore) -> Revoke:
     """The use case that makes credentials unspendable."""
-    return Revoke(tuple(settings.accounts), tuple(settings.profiles), tuple(settings.callers), nonces, clock, audit())
+    names = (tuple(settings.accounts), tuple(settings.profiles), tuple(settings.callers))
+    return Revoke(*names, nonces, clock, audit(settings))
 
 
 def explain(settings: config.Settings, nonces: NonceStore) -> Explain:

@@ -147,7 +147,7 @@ def test_an_upload_is_noted_whole_and_without_its_token(service: Service) -> Non
     assert notes.notes == [
         (
             "redeemed",
-            {"version": "v1", "account": "default", "profile": "default", "age": 0, "nonce": nonce},
+            {"version": "v1", "account": "default", "profile": "default", "subject": "ci", "age": 0, "nonce": nonce},
         ),
         ("stored", {"account": "default", "file": stored.file_id, "size": len(png()), "version": "v1", "nonce": nonce}),
     ]

@@ -173,7 +173,7 @@ def test_an_issue_is_noted_without_its_token(service: Service) -> None:
     noting = replace(service.issue, audit=notes)
     credential = noting.v1("default", bearer(service.api_key), AskV1()).credential
     token = noting.v2("short", bearer(service.api_key), ask()).credential
-    facts = {"source": "backend", "subject": "ci"}
+    facts = {"account": "default", "source": "backend", "subject": "ci"}
     assert notes.notes == [
         (
             "issued",

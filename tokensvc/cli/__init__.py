@@ -6,7 +6,7 @@ import click
 
 from tokensvc import __version__
 
-from . import configuration, doctoring, issuing, key_making, policies, revoking, running, spending
+from . import audit, configuration, doctoring, issuing, key_making, policies, revoking, running, spending
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -29,5 +29,6 @@ for _command in (
     policies.policy,
     configuration.config_group,
     doctoring.doctor,
+    audit.audit,
 ):
     main.add_command(_command)

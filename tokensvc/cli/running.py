@@ -15,6 +15,7 @@ import click
 from tokensvc import __version__, dev, launcher, wiring
 from tokensvc.adapters import embedded
 from tokensvc.adapters.embedded.__main__ import main as run_store
+from tokensvc.adapters.logs import lines
 from tokensvc.config import ConfigurationError, Fault, Settings, cautions
 from tokensvc.core.doctor import Level
 from tokensvc.core.errors import Outage
@@ -57,6 +58,7 @@ def dev_command(bind: str, data: Path | None, origins: tuple[str, ...]) -> None:
         environment.pop(name, None)
         environment.pop(f"{name}_FILE", None)
     environment |= {"TOKENSVC_CONFIG": str(demo.configuration), "TOKENSVC_DATA_DIR": str(directory)}
+    environment["TOKENSVC_LOG"] = environment.get("TOKENSVC_LOG") or "console"
     settings = settings_or_exit(lambda: wiring.load_settings(environment, demo=True))
     click.echo(
         f"tokensvc {__version__}, development server\n"
@@ -67,7 +69,10 @@ def dev_command(bind: str, data: Path | None, origins: tuple[str, ...]) -> None:
         "Ctrl-C ends it."
     )
     command = launcher.gunicorn_command(
-        bind, 2, "tokensvc.application:create_for_development()", ["--graceful-timeout", "5"]
+        bind,
+        2,
+        "tokensvc.application:create_for_development()",
+        ["--graceful-timeout", "5", *_log_options(settings)],
     )
     _launch(command, environment, settings)
 
@@ -96,6 +101,7 @@ def serve(bind: str | None, workers: int | None, drain: float) -> None:
         bind or f"0.0.0.0:{settings.port}",
         workers or settings.workers or len(os.sched_getaffinity(0)),
         "tokensvc.application:create()",
+        _log_options(settings),
     )
     _launch(
         command,
@@ -144,18 +150,34 @@ def _launch(
     _require_files(settings)
     for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
+    lines.write_to(sys.stderr, settings.log)
     directory = wiring.store_directory(settings)
     start_store = None if settings.redis_url is not None else (lambda: embedded.start(directory))
     try:
-        status = launcher.run(command, environment, start_store, may_reload, drain_seconds)
+        status = launcher.run(command, environment, start_store, may_reload, drain_seconds, _tell)
     except embedded.StoreFault as exc:
         click.echo(f"The embedded nonce store did not start: {exc}", err=True)
         sys.exit(OUTAGE)
     sys.exit(status)
 
 
+def _log_options(settings: Settings) -> list[str]:
+    """What tells gunicorn to write for people; for machines it does so by its settings."""
+    console = ["--logger-class", "tokensvc.adapters.logs.server.ConsoleServerLog"]
+    return console if settings.log == "console" else []
+
+
+def _tell(sentence: str) -> None:
+    lines.LOG.warning("launcher", message=sentence)
+
+
 def _require_files(settings: Settings) -> None:
-    """Make the folders for uploads, or say why not, before there are workers to fail."""
+    """Make the audit's file and the folders for uploads, or say why not, before there are workers to fail."""
+    try:
+        wiring.require_audit(settings)
+    except Outage as exc:
+        click.echo(f"tokensvc does not start: {exc.detail}", err=True)
+        sys.exit(OUTAGE)
     if not settings.upload.enabled:
         return
     try:

@@ -18,6 +18,7 @@ from .places import Bucket
 from .reading import configuration_file, read
 from .review import review
 from .schema import schema
+from .secrets import secrets_in
 from .settings import Settings
 from .sources import (
     AnonymousSource,
@@ -53,6 +54,7 @@ __all__ = [
     "parse_rate",
     "review",
     "schema",
+    "secrets_in",
     "with_active",
     "with_pair",
     "without_pair",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from tokensvc.core import profiles as core
 from tokensvc.core.params import CLIENT_CHOICES
@@ -23,6 +23,7 @@ from .accounts import Account
 from .places import Place
 from .sources import Source
 from .spellings import (
+    AbsolutePath,
     Address,
     AllowSpec,
     Bytes,
@@ -253,6 +254,25 @@ class Upload(Table):
     remote: Remote = Field(default=Remote(), description="files from URLs, below")
 
 
+class AuditTable(Table):
+    """A file to which what becomes of credentials is added, each line sealed together with the one before it."""
+
+    file: AbsolutePath | None = Field(
+        default=None, description='path, such as `"/var/log/tokensvc/audit.jsonl"`; left out: there is no such file'
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        min_length=32,
+        description="key of the seals, 32 characters or more: without it, who may write the file can seal it anew",
+    )
+    fsync: bool = Field(default=True, description="`true`: a line is on the disk before the answer leaves")
+    when_down: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="what becomes of issuing and redeeming when no line can be added; what is refused or revoked is "
+        "answered in any case",
+    )
+
+
 class Settings(Table):
     """The whole configuration, checked."""
 
@@ -273,10 +293,12 @@ class Settings(Table):
     throttle: Throttle = Field(default=Throttle(), description="slowing down strangers, below")
     forward_auth: ForwardAuth = Field(default=ForwardAuth(), description="proxies that ask first, below")
     upload: Upload = Field(default=Upload(), description="the upload endpoint, below")
+    audit: AuditTable = Field(default=AuditTable(), description="the audit, below")
     redis_url: RedisUrl | None = None
     data_dir: Path = Path("var")
     port: int = Field(default=8000, ge=1, le=65_535)
     workers: int | None = Field(default=None, ge=1, le=64)
+    log: Literal["json", "console"] = "json"
 
 
 FROM_ENVIRONMENT = {
@@ -284,5 +306,6 @@ FROM_ENVIRONMENT = {
     "data_dir": "TOKENSVC_DATA_DIR",
     "port": "PORT",
     "workers": "WEB_CONCURRENCY",
+    "log": "TOKENSVC_LOG",
 }
 """Members of `Settings` that the file may not have, and the variables that they come from."""

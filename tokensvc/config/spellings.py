@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, SecretStr
@@ -139,6 +140,12 @@ def _redis_url(value: object) -> object:
     return value
 
 
+def _absolute(value: object) -> object:
+    if not isinstance(value, str) or not value.startswith("/") or value.endswith("/") or "\0" in value:
+        raise fault("path", 'must be an absolute path of a file, such as "/var/log/tokensvc/audit.jsonl"')
+    return Path(value)
+
+
 Bytes = Annotated[int, BeforeValidator(_size)]
 """A number of bytes, or a text such as "25MB"; units are decimal."""
 
@@ -195,3 +202,4 @@ Subject = Annotated[
     str, _matching(r"[^\s](.{0,126}[^\s])?", "must have 1 to 128 characters, with no blank at either end")
 ]
 RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]

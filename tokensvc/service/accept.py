@@ -206,6 +206,7 @@ class Accept:
             "version": version,
             "account": authority.pair.account,
             "profile": grant.profile if grant is not None else None,
+            "subject": grant.subject if grant is not None else None,
             "age": self.clock() - grant.issued_at if grant is not None else None,
             "nonce": nonce,
         }

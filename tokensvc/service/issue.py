@@ -231,6 +231,7 @@ class Issue:
             event,
             {
                 "version": grant.version,
+                "account": grant.account,
                 "profile": grant.profile,
                 "source": grant.source,
                 "subject": grant.subject,

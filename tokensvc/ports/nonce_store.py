@@ -1,29 +1,16 @@
-"""What the rules' users need from outside, as protocols. Adapters implement them; `wiring` chooses.
-
-Every method may raise `core.errors.Outage` when what is behind it does not answer; none of them ever says yes then.
-"""
+"""The nonce store, and what it answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
-from .core.callers import Caller, Evidence, Presented
-from .core.nonces import NonceId
-from .core.quotas import LimitName, Quota, Remaining
-from .core.remote import Permit
-from .core.upload import Kind, StoredFile
-from .core.uses import ONCE, Uses
-from .core.watermarks import Origin, Watermark
-
-Clock = Callable[[], int]
-"""Unix seconds, now."""
-
-Chance = Callable[[int], bytes]
-"""That many unpredictable bytes."""
+from tokensvc.core.nonces import NonceId
+from tokensvc.core.quotas import LimitName, Quota, Remaining
+from tokensvc.core.uses import ONCE, Uses
+from tokensvc.core.watermarks import Origin, Watermark
 
 
 class Outcome(StrEnum):
@@ -223,100 +210,3 @@ class NonceStore(Protocol):
 
         Of a store of many servers some may be down, and the others serve: those are returned, as `host:port`.
         """
-
-
-class Incoming(Protocol):
-    """A file being received: on disk, hashed as it comes, visible to nobody."""
-
-    @property
-    def size(self) -> int:
-        """Bytes written so far."""
-
-    def write(self, chunk: bytes) -> None:
-        """Append."""
-
-    def seal(self) -> str:
-        """No more bytes will come: make them durable and return the SHA-256 in hex."""
-
-    def open(self) -> BinaryIO:
-        """Read back from the start. The caller closes it."""
-
-    def discard(self) -> None:
-        """Remove every trace, unless it was kept. May be called at any time and again."""
-
-
-class NameTaken(Exception):  # noqa: N818 - an answer to be acted on, not an error
-    """`keep` was told not to replace, and the path is taken."""
-
-
-class FileStore(Protocol):
-    """Keeps uploaded files and what is known of them. A file is visible whole or not at all."""
-
-    def receive(self) -> Incoming:
-        """Start to receive a file."""
-
-    def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> StoredFile:
-        """Make a sealed file visible at `file.file_path`, atomically and durably, or raise NameTaken.
-
-        With `replace` it becomes the next version of the file that is there: returned is `file.after` that one.
-        If that very version (by `version_id`) is there, it is returned as it is, also to two at a time.
-        """
-
-    def find(self, account: str, file_path: str, version_id: str = "") -> tuple[StoredFile, BinaryIO] | None:
-        """The file at a path, or that version of it, with its open content (the caller closes it), or nothing."""
-
-    def sweep(self, now: int, older_than: int) -> int:
-        """Remove what killed workers left and no file is made of, and return how many things that were.
-
-        `now` is Unix seconds. `older_than` (seconds) must be longer than a client may send nothing, and than the last
-        step takes: until then, what is being received or kept looks just the same. Harmless beside other sweeps.
-        """
-
-
-Inspector = Callable[[BinaryIO, str], Kind]
-"""Tells what the bytes of a (sealed) file with that name are."""
-
-
-class RemoteFiles(Protocol):
-    """Fetches files from URLs that strangers chose, without ever leading inside."""
-
-    def open(self, url: str, *, permit: Permit) -> AbstractContextManager[Iterator[bytes]]:
-        """The bytes at the URL in pieces, or a refusal, also while they come: they are good once they have ended.
-
-        `permit` is asked of the URL, and of each to which it is redirected.
-        """
-
-
-class CallerSource(Protocol):
-    """One way to know who asks. `identify` changes nothing: what is good once is spent by the use case."""
-
-    @property
-    def evidence(self) -> Evidence:
-        """How its evidence gets into a request."""
-
-    def identify(self, presented: Presented) -> Caller | None:
-        """The caller, None if this source's evidence is absent, or a Refusal if it is there and not good."""
-
-
-class Throttle(Protocol):
-    """Slows down an address that fails often, and callers without a name. A courtesy: what cannot be asked is a yes.
-
-    `address` is that of the client, as in `Presented.peer`. What stands for many clients (the loopback, a unix socket)
-    is never refused.
-    """
-
-    def check(self, address: str) -> None:
-        """Raise a refusal (RATE_LIMITED) if too many requests from there have failed lately."""
-
-    def failed(self, address: str) -> None:
-        """Count a request that came with forged or unknown evidence. Raises nothing."""
-
-    def anonymous(self, address: str) -> None:
-        """Count a request of a caller without a name, or raise a refusal (RATE_LIMITED) if there were too many."""
-
-
-class Audit(Protocol):
-    """Takes note of what happened. Never given a secret or a credential."""
-
-    def note(self, event: str, facts: Mapping[str, str | int | None]) -> None:
-        """`event` is a past participle: issued, refused, redeemed, replayed, stored."""
