@@ -14,17 +14,16 @@ from tokensvc.core.addresses import Peers
 from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
 
 
-def create_for_development() -> Flask:
-    """Build the application from the process's configuration, the demo sign-in included."""
-    return create(wiring.load_settings(demo=True))
-
-
 def create(settings: Settings | None = None) -> Flask:
     """Build the application from `settings`, or from the process's own; raises `config.ConfigurationError`.
 
     When that happens in a worker, gunicorn halts with its sentences; a worker that exits it would start over and over.
     """
-    settings = settings or wiring.load_settings()
+    return create_app(doors(settings or wiring.load_settings()))
+
+
+def doors(settings: Settings) -> Doors:
+    """All that the application is made of, for these settings; events go to standard error from now on."""
     event_log.write_to(sys.stderr)
     nonces = wiring.nonce_store(settings)
     sources = wiring.caller_sources(settings)
@@ -36,26 +35,24 @@ def create(settings: Settings | None = None) -> Flask:
         accept = wiring.accept(settings, nonces, files, throttle)
         upload = settings.upload
         uploads = Uploads(accept, files, list(settings.accounts), upload.plan.max_bytes, upload.url)
-    return create_app(
-        Doors(
-            wiring.issue(settings, nonces, sources, throttle),
-            nonces.ready,
-            settings.cors.origins,
-            settings.cors.max_age,
-            settings.hosts,
-            Peers.parse(settings.proxies),
-            Redeeming(
-                wiring.redeem(settings, nonces),
-                wiring.introspect(settings, nonces),
-                wiring.revoke(settings, nonces),
-                wiring.explain(settings, nonces),
-                wiring.rights(sources, throttle),
-                Peers.parse(settings.forward_auth.trusted),
-                throttle,
-            ),
-            uploads,
-            demo,
-            wiring.audit(),
-            Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
-        )
+    return Doors(
+        wiring.issue(settings, nonces, sources, throttle),
+        nonces.ready,
+        settings.cors.origins,
+        settings.cors.max_age,
+        settings.hosts,
+        Peers.parse(settings.proxies),
+        Redeeming(
+            wiring.redeem(settings, nonces),
+            wiring.introspect(settings, nonces),
+            wiring.revoke(settings, nonces),
+            wiring.explain(settings, nonces),
+            wiring.rights(sources, throttle),
+            Peers.parse(settings.forward_auth.trusted),
+            throttle,
+        ),
+        uploads,
+        demo,
+        wiring.audit(),
+        Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
     )

@@ -6,7 +6,7 @@ import click
 
 from tokensvc import __version__
 
-from . import configuration, issuing, key_making, policies, running
+from . import configuration, developing, issuing, key_making, policies, running
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -16,7 +16,7 @@ def main() -> None:
 
 
 for _command in (
-    running.dev_command,
+    developing.dev_command,
     running.serve,
     running.store,
     running.preflight,

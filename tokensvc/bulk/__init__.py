@@ -1,0 +1,1 @@
+"""Bulk upload: many files of a disk, with a credential for each, to be ended at any time and gone on with."""
