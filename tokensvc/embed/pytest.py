@@ -124,7 +124,7 @@ def tokensvc_server(pytestconfig: pytest.Config) -> Iterator[Emulator]:
     """One emulator for all tests of this process. What one test does to it the next one sees; see `tokensvc`."""
     data = Path(tempfile.mkdtemp(prefix="tokensvc-"))  # not below tmp_path, which may be too long for a socket
     try:
-        with _running(data, pytestconfig.getini("tokensvc_origins")) as emulator:
+        with running(data, pytestconfig.getini("tokensvc_origins")) as emulator:
             yield emulator
     finally:
         shutil.rmtree(data, ignore_errors=True)
@@ -147,7 +147,11 @@ def tokensvc(request: pytest.FixtureRequest, tokensvc_server: Emulator) -> Emula
 
 
 @contextlib.contextmanager
-def _running(data: Path, origins: Sequence[str]) -> Iterator[Emulator]:
+def running(data: Path, origins: Sequence[str] = ()) -> Iterator[Emulator]:
+    """An emulator while the block lasts, for where there are no fixtures. `data` is an existing folder, its own.
+
+    EmulatorError if it does not start. The path of `data` has to be short: a socket is in it.
+    """
     for _ in range(_TRIES):  # between its choice and its use somebody else may take the port
         with contextlib.ExitStack() as stack:
             emulator = _start(stack, data, origins)
