@@ -23,11 +23,13 @@ import pytest
 
 from tests.support.processes import until
 from tests.support.service import PATIENCE_SECONDS, clean_environment
+from tokensvc.bulk.addresses import Address
 from tokensvc.bulk.credentials import Issued, Lent
+from tokensvc.bulk.outcomes import Manner
 from tokensvc.bulk.plan import plan
 from tokensvc.bulk.progress import Progress
-from tokensvc.bulk.run import Manner, Run
-from tokensvc.bulk.wire import Address, Wire
+from tokensvc.bulk.run import Run
+from tokensvc.bulk.wire import Wire
 from tokensvc.embed.pytest import Emulator, running
 
 if TYPE_CHECKING:

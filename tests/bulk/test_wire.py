@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tokensvc.bulk.addresses import Address
 from tokensvc.bulk.answers import Meaning, meaning_of
-from tokensvc.bulk.wire import Address, Answer, ChangedError, Form
+from tokensvc.bulk.form import ChangedError, Form
+from tokensvc.bulk.wire import Answer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Final, TextIO
 
+from .outcomes import Outcome, Result
 from .plan import Item
-from .run import Outcome, Result
 
 _MOST_BARS: Final = 8
 _BAR: Final = 24

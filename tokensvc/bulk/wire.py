@@ -1,4 +1,4 @@
-"""HTTP as far as uploads need it: a form that streams from the disk, one connection a thread, and the answer.
+"""HTTP as far as uploads need it: one connection a thread, a form out, an answer back.
 
 A server may answer before it has read all, and close: then sending fails, and the answer is there all the same.
 """
@@ -6,22 +6,20 @@ A server may answer before it has read all, and close: then sending fails, and t
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import json
-import os
-import secrets
 import ssl
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from ipaddress import ip_address
-from typing import Any, BinaryIO, Final
+from dataclasses import dataclass
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-_CHUNK_BYTES: Final = 64 * 1024
+from .addresses import Address, is_this_machine
+from .form import Form
+
 _MOST_ANSWER_BYTES: Final = 8 * 1024 * 1024
 _PATIENCE_SECONDS: Final = 60.0
 _REUSED_WITHIN_SECONDS: Final = 1.5
@@ -34,10 +32,6 @@ class Unanswered(Exception):  # noqa: N818 - an outage, not a mistake of ours
     def __init__(self, why: str, *, begun: bool) -> None:
         super().__init__(why)
         self.begun = begun
-
-
-class ChangedError(Exception):
-    """The file is no longer as long as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,94 +47,6 @@ class Answer:
         """Seconds, if the answer says so in seconds."""
         text = self.headers.get("retry-after", "")
         return float(text) if text.isascii() and text.isdigit() else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Scheme, host, port and path of a URL."""
-
-    scheme: str
-    host: str
-    port: int | None
-    path: str
-
-    @classmethod
-    def parse(cls, url: str) -> Address:
-        """Read a URL; ValueError says what is wrong. Plain http is for this machine: what is sent is worth stealing."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is no URL such as https://uploads.app.example.")
-        if parts.username or parts.query or parts.fragment:
-            raise ValueError("The URL has a user name, a query or a fragment; write it without.")
-        if parts.scheme == "http" and not is_this_machine(parts.hostname):
-            raise ValueError(f"{url} is not encrypted, and not on this machine. Use https.")
-        return cls(parts.scheme, parts.hostname, parts.port, parts.path.rstrip("/"))
-
-    def at(self, path: str) -> Address:
-        """The same server, another path."""
-        return Address(self.scheme, self.host, self.port, path)
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}{f':{self.port}' if self.port else ''}{self.path}"
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether this is the loopback."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-@dataclass(slots=True)
-class Form:
-    """A multipart form with one file of `size` bytes; its bytes are hashed as they go."""
-
-    fields: Mapping[str, str]
-    content: BinaryIO = field(repr=False)
-    size: int
-    sha256: str = ""
-    _boundary: str = field(default_factory=lambda: secrets.token_hex(16))
-
-    @property
-    def content_type(self) -> str:
-        """With the boundary."""
-        return f"multipart/form-data; boundary={self._boundary}"
-
-    @property
-    def length(self) -> int:
-        """Of all, in bytes."""
-        return len(self._head()) + self.size + len(self._tail())
-
-    def chunks(self, on_bytes: Callable[[int], None]) -> Iterator[bytes]:
-        """All, in pieces; `on_bytes` is told how many of the file's have gone. ChangedError if it has another size."""
-        yield self._head()
-        digest, left = hashlib.sha256(), self.size
-        while left:
-            chunk = self.content.read(min(_CHUNK_BYTES, left))
-            if not chunk:
-                raise ChangedError
-            digest.update(chunk)
-            left -= len(chunk)
-            yield chunk
-            on_bytes(self.size - left)
-        if os.fstat(self.content.fileno()).st_size != self.size:
-            raise ChangedError
-        self.sha256 = digest.hexdigest()
-        yield self._tail()
-
-    def _head(self) -> bytes:
-        parts = [
-            f'--{self._boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
-            for name, text in self.fields.items()
-        ]
-        # The name that counts is the field fileName; this one only says that the part is a file.
-        file = f'--{self._boundary}\r\nContent-Disposition: form-data; name="file"; filename="file"\r\n'
-        return ("".join(parts) + file + "Content-Type: application/octet-stream\r\n\r\n").encode()
-
-    def _tail(self) -> bytes:
-        return f"\r\n--{self._boundary}--\r\n".encode()
 
 
 class Wire:

@@ -9,35 +9,28 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from secrets import SystemRandom
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import click
 
-from tokensvc import wiring
-from tokensvc.bulk.credentials import Issued, Lender, Signed
+from tokensvc.bulk.addresses import Address
 from tokensvc.bulk.manifest import Manifest, ManifestError
+from tokensvc.bulk.outcomes import Manner, Outcome, Result
 from tokensvc.bulk.plan import Item, NothingThereError, Plan, plan
 from tokensvc.bulk.progress import Progress, line_of, plain
-from tokensvc.bulk.run import Manner, Outcome, Result, Run
-from tokensvc.bulk.wire import Address, Wire, is_this_machine
+from tokensvc.bulk.run import Run
+from tokensvc.bulk.wire import Wire
 from tokensvc.core.errors import Refusal
 from tokensvc.core.params import PARAMETERS, require_text
 
-from .telling import OUTAGE, REFUSED, USAGE, counted, settings_or_exit
+from .telling import OUTAGE, REFUSED, USAGE, counted
+from .upload_order import NAMES, Order
 
 _INTERRUPTED: Final = 130
 _DRAW_SECONDS: Final = 0.1
 _MOST_JOBS: Final = 32
-_IMAGEKIT: Final = "imagekit.io"
-_UPLOAD: Final = {"v1": "/api/v1/files/upload", "v2": "/api/v2/files/upload"}
-_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
-    "keep": {"useUniqueFileName": "false", "overwriteFile": "false"},
-    "overwrite": {"useUniqueFileName": "false", "overwriteFile": "true"},
-    "unique": {"useUniqueFileName": "true"},
-}
 
 
 def _parameters(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
@@ -71,7 +64,7 @@ def _address(_context: click.Context, _option: click.Parameter, url: str | None)
 @click.option("--into", default="/", show_default=True, metavar="FOLDER", help="Folder over there.")
 @click.option(
     "--names",
-    type=click.Choice(list(_NAMES)),
+    type=click.Choice(list(NAMES)),
     default="keep",
     show_default=True,
     help="keep: never onto another file; overwrite: as a new version; unique: with a suffix.",
@@ -82,7 +75,7 @@ def _address(_context: click.Context, _option: click.Parameter, url: str | None)
 @click.option("--manifest", type=click.Path(path_type=Path, dir_okay=False), help="Notes what is done, to go on later.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent where, and send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line for each file.")
-def upload(*, dry_run: bool, as_json: bool, paths: tuple[str, ...], into: str, **options: Any) -> None:  # noqa: ANN401 - see `_Order`
+def upload(*, dry_run: bool, as_json: bool, paths: tuple[str, ...], into: str, **options: Any) -> None:  # noqa: ANN401 - see `Order`
     """Upload files, folders and patterns; a credential for each, just before it is used. See docs/bulk.md.
 
     Exit status: 0 all are there, 1 some were refused, 2 wrong usage, key or configuration, 3 no answer, 130 Ctrl-C.
@@ -93,7 +86,7 @@ def upload(*, dry_run: bool, as_json: bool, paths: tuple[str, ...], into: str, *
         raise click.BadParameter(str(exc), param_hint="PATH") from None
     except Refusal as refusal:
         raise click.BadParameter(refusal.detail, param_hint="--into") from None
-    order = _Order(**options)
+    order = Order(**options)
     teller = _Teller(as_json, len(planned.items), sum(item.size for item in planned.items))
     for passed in planned.passed:
         teller.tell_passed(str(passed.path), passed.why)
@@ -103,79 +96,10 @@ def upload(*, dry_run: bool, as_json: bool, paths: tuple[str, ...], into: str, *
         sys.exit(REFUSED if planned.passed else 0)
     with _manifest(order) as manifest:
         wire = Wire(order.endpoint)
-        manner = Manner({**_NAMES[order.names], **order.parameters}, order.jobs, order.tries)
+        manner = Manner({**NAMES[order.names], **order.parameters}, order.jobs, order.tries)
         run = Run(wire, order.lender(), manner, teller, SystemRandom().random, manifest)
         interrupted = _attend(run, planned, teller)
     sys.exit(teller.finish(run, interrupted=interrupted))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Order:
-    """The options, as they came."""
-
-    to: Address | None
-    auth: Address | None
-    profile: str
-    key_file: Path | None
-    sign: bool
-    v2: bool
-    names: str
-    parameters: Mapping[str, str]
-    jobs: int
-    tries: int
-    manifest: Path | None
-
-    @property
-    def version(self) -> Literal["v1", "v2"]:
-        return "v2" if self.v2 else "v1"
-
-    @property
-    def service(self) -> Address:
-        """Where to go if nothing is said: the development server."""
-        return self.to or Address.parse("http://127.0.0.1:8000")
-
-    @property
-    def endpoint(self) -> Address:
-        to = self.service
-        return to if to.path else to.at(_UPLOAD[self.version])
-
-    def lender(self) -> Lender:
-        """Who issues or signs; ends the command with status 2 if there is nobody."""
-        if self.sign:
-            return self._signed()
-        issuer = self.auth or self.service.at("")
-        if issuer.host.endswith(_IMAGEKIT):
-            raise click.UsageError(
-                "ImageKit issues no credentials. Add --auth URL of a tokensvc, or --sign with the private key here."
-            )
-        path = "/auth/batch" if self.profile == "default" else f"/auth/{self.profile}/batch"
-        return Issued(Wire(issuer), issuer.path + path, self._api_key(issuer), self.version)
-
-    def _api_key(self, issuer: Address) -> str:
-        environment = wiring.environment()
-        demo = Path(environment.get("TOKENSVC_DATA_DIR") or "var") / "dev" / "api-key"
-        file = self.key_file
-        if file is None and "TOKENSVC_API_KEY" not in environment and is_this_machine(issuer.host) and demo.exists():
-            file = demo
-        try:
-            key = (file.read_text() if file is not None else environment.get("TOKENSVC_API_KEY", "")).strip()
-        except (OSError, UnicodeDecodeError):
-            raise click.BadParameter(f"{file} cannot be read.", param_hint="--key-file") from None
-        if not (key.isascii() and key.isprintable() and key):
-            raise click.UsageError(
-                "There is no api key. Put one into TOKENSVC_API_KEY or a file (--key-file); `tokensvc keys new` makes "
-                "it. Or add --sign, where the private key is in the configuration."
-            )
-        return key
-
-    def _signed(self) -> Signed:
-        settings = settings_or_exit(wiring.load_settings, "Nothing was uploaded")
-        profiles = wiring.profiles(settings)
-        if self.profile not in profiles:
-            raise click.BadParameter(f"there is no profile {self.profile}.", param_hint="--profile")
-        profile = profiles[self.profile]
-        pair = wiring.key_rings(settings)[profile.account].signing
-        return Signed(pair, profile.lifetime, self.version, wiring.clock, wiring.chance)
 
 
 class _Teller(Progress):
@@ -232,7 +156,7 @@ _COUNTED_BESIDE: Final = frozenset({Outcome.REFUSED, Outcome.UNSENT})
 
 
 @contextlib.contextmanager
-def _manifest(order: _Order) -> Iterator[Manifest | None]:
+def _manifest(order: Order) -> Iterator[Manifest | None]:
     if order.manifest is None:
         yield None
         return

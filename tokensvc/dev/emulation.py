@@ -109,8 +109,10 @@ class EmulationFile:
     def begin(self, start: Emulation) -> None:
         """Note what the server was started with, which is what `afresh` goes back to. Generations go on."""
         with self._locked():
-            known = self._read() if self._path.exists() else None
-            generation = known[1].generation if known else ""
+            try:
+                generation = self._read()[1].generation
+            except (FileNotFoundError, ValueError, KeyError, TypeError):  # none yet, or another version's
+                generation = secrets.token_hex(8)
             start = replace(start, generation=generation, drawn={})
             self._write(start, start)
 
