@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import pty
@@ -200,6 +201,16 @@ def test_what_is_refused_for_good_is_not_tried_again(place: Place) -> None:
     assert (told.status, told.outcomes) == (REFUSED, {"refused": 2})
     assert [line["tries"] for line in told.lines] == [1, 1]
     assert "invalid value for customCoordinates" in told.lines[0]["why"]
+
+
+def test_a_fault_s_status_reaches_who_sends_a_large_body(place: Place) -> None:
+    """A client that is cut off while it sends sees a broken connection, as browsers do, and no answer."""
+    place.emulator.faults("status=503")
+    address = Address.parse(place.emulator.url)
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE_SECONDS)
+    with contextlib.closing(connection):
+        connection.request("POST", "/api/v1/files/upload", bytes(20_000_000), {"Content-Type": "text/plain"})
+        assert connection.getresponse().status == 503
 
 
 def test_tries_have_an_end(place: Place) -> None:

@@ -145,7 +145,10 @@ def test_all_workers_draw_from_one_series(make_emulator: EmulatorMaker) -> None:
 def test_its_clock_is_set_and_moved(make_emulator: EmulatorMaker) -> None:
     """Also far from that of the nonce store, which keeps its records by its own."""
     emulator = make_emulator(clock="1700000000")
+    before = emulator.service.on_record()
     credential = emulator.service.credential()
+    (record,) = emulator.service.on_record() - before
+    assert emulator.service.redis.ttl(record) > 1800
     assert credential["expire"] == str(1_700_000_000 + 1800)
     assert emulator.told("POST", "clock", {"move": "+1804s"}).get_json()["clock"] == {
         "now": 1_700_001_804,
