@@ -24,7 +24,7 @@ from tokensvc.web import Doors, create_app
 from .control import PREFIX, Control, control_blueprint
 from .emulation import EmulationFile
 from .home import home_of
-from .nonces import EmulatedNonces
+from .nonces import emulated_nonces
 
 HEADER: Final = "X-Tokensvc-Faults"
 """On every answer while something is switched on: nobody should have to guess why an upload failed."""
@@ -44,7 +44,7 @@ def create() -> Flask:
 
 def emulated(doors: Doors, emulation: EmulationFile) -> Doors:
     """The same doors, with the emulator's clock and its nonce store behind them."""
-    clock, nonces = emulation.time, EmulatedNonces(doors.issue.nonces, emulation)
+    clock, nonces = emulation.time, emulated_nonces(doors.issue.nonces, emulation)
     longest = max(profile.lifetime for profile in doors.issue.profiles.values())
     issue = replace(doors.issue, nonces=nonces, clock=issuing_clock(emulation, longest))
     spending = doors.redeeming

@@ -1,53 +1,42 @@
 """A nonce store that fails, refuses and forgets on demand, in front of the real one.
 
-It also translates times. The real store goes by its own clock, and what is kept "until" a time of the emulator's is
-kept as long from now.
+It translates what passes: names are those of a generation, so that a new one knows of nothing; and the real store goes
+by its own clock, so what is kept "until" a time of the emulator's is kept as long from now. That is done to whatever
+verb the port has, by what an argument is called.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Final, cast
 
 from tokensvc.core.errors import Code, Outage, Refusal
-from tokensvc.core.nonces import NonceId
-from tokensvc.core.quotas import Quota, Remaining
-from tokensvc.ports import Entry, NonceStore, Outcome, Recording, Redemption, Standing
+from tokensvc.ports import NonceStore, Outcome, Redemption
 
 from .emulation import EmulationFile
 
 _SHORTEST_SECONDS: Final = 60
 """What is recorded of a credential that has expired already, for the faults that make such ones."""
 
+_NAMES: Final = frozenset({"nonce", "subject_id"})
+_TIMES: Final = frozenset({"until", "cross_off_until"})
+_ASK_NOBODY: Final = frozenset({"beside"})
+
+
+def emulated_nonces(nonces: NonceStore, emulation: EmulationFile) -> NonceStore:
+    """The store, told what to do wrong."""
+    return cast("NonceStore", _EmulatedNonces(nonces, emulation))
+
 
 @dataclass(frozen=True, slots=True)
-class EmulatedNonces:
-    """`ports.NonceStore`."""
-
+class _EmulatedNonces:
     nonces: NonceStore
     emulation: EmulationFile
 
-    def record(self, nonce: NonceId, *, grant: str, until: int, request: str, quota: Quota | None = None) -> Recording:
-        """As the port says."""
-        self._may_be_down()
-        quota, nonce = self._quota(quota), self._named(nonce)
-        return self.nonces.record(nonce, grant=grant, until=self._until(until), request=request, quota=quota)
-
-    def remaining(self, quota: Quota) -> Remaining:
-        """As the port says."""
-        self._may_be_down()
-        return self.nonces.remaining(self._quota(quota) or quota)
-
-    def record_batch(self, entries: Sequence[Entry], *, request: str, quota: Quota | None = None) -> Recording:
-        """As the port says."""
-        self._may_be_down()
-        renamed = [Entry(self._named(entry.nonce), entry.grant, self._until(entry.until)) for entry in entries]
-        return self.nonces.record_batch(renamed, request=request, quota=self._quota(quota))
-
-    def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
+    def redeem(self, *arguments: Any, **named: Any) -> Redemption:  # noqa: ANN401 - as the port has it
         """As the port says, but for what is refused on demand. `replay` spends the nonce all the same."""
         self._may_be_down()
         if self._is_hit("reject"):
@@ -56,26 +45,10 @@ class EmulatedNonces:
                 "The credential is good. The emulator was told to refuse it (fault reject).",
                 "Fetch a new credential and try again.",
             )
-        until = None if cross_off_until is None else self._until(cross_off_until)
-        redemption = self.nonces.redeem(self._named(nonce), request=request, cross_off_until=until)
+        redemption: Redemption = self._passed_on("redeem", *arguments, **named)
         if redemption.outcome is Outcome.SPENT and self._is_hit("replay"):
             return Redemption(Outcome.REPLAYED)
         return redemption
-
-    def finish(self, nonce: NonceId, *, request: str, result: str) -> None:
-        """As the port says."""
-        self._may_be_down()
-        self.nonces.finish(self._named(nonce), request=request, result=result)
-
-    def revoke(self, nonce: NonceId, *, actor: str) -> Outcome:
-        """As the port says."""
-        self._may_be_down()
-        return self.nonces.revoke(self._named(nonce), actor=actor)
-
-    def look(self, nonce: NonceId) -> Standing:
-        """As the port says."""
-        self._may_be_down()
-        return self.nonces.look(self._named(nonce))
 
     def ready(self) -> None:
         """As the port says; a store that is down now and then is ready."""
@@ -84,6 +57,32 @@ class EmulatedNonces:
             raise _down()
         self.nonces.ready()
 
+    def __getattr__(self, verb: str) -> Callable[..., Any]:
+        def ask(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as the port has it
+            if verb not in _ASK_NOBODY:
+                self._may_be_down()
+            return self._passed_on(verb, *arguments, **named)
+
+        return ask
+
+    def _passed_on(self, verb: str, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as the port has it
+        method = getattr(self.nonces, verb)
+        translated = [self._translated("nonce" if isinstance(each, str) else "", each) for each in arguments]
+        return method(*translated, **{name: self._translated(name, each) for name, each in named.items()})
+
+    def _translated(self, name: str, value: Any) -> Any:  # noqa: ANN401 - an argument of any verb
+        if name in _NAMES:
+            return self._of_generation(value)
+        if name in _TIMES and value is not None:
+            return self.emulation.clock() + max(value - self.emulation.time(), _SHORTEST_SECONDS)
+        if isinstance(value, list | tuple):
+            return [self._translated("", each) for each in value]
+        if is_dataclass(value) and not isinstance(value, type):
+            known = _NAMES | _TIMES
+            members = {each.name: getattr(value, each.name) for each in fields(value) if each.name in known}
+            return replace(value, **{each: self._translated(each, member) for each, member in members.items()})
+        return value
+
     def _may_be_down(self) -> None:
         if self._is_hit("store"):
             raise _down()
@@ -91,16 +90,6 @@ class EmulatedNonces:
     def _is_hit(self, name: str) -> bool:
         fault = self.emulation.now().fault(name)
         return fault is not None and self.emulation.hit(fault)
-
-    def _until(self, until: int) -> int:
-        ahead = until - self.emulation.time()
-        return self.emulation.clock() + max(ahead, _SHORTEST_SECONDS)
-
-    def _named(self, nonce: NonceId) -> NonceId:
-        return NonceId(self._of_generation(nonce))
-
-    def _quota(self, quota: Quota | None) -> Quota | None:
-        return None if quota is None else replace(quota, subject_id=self._of_generation(quota.subject_id))
 
     def _of_generation(self, name: str) -> str:
         digest = hashlib.sha256(f"{self.emulation.now().generation} {name}".encode()).digest()
