@@ -25,7 +25,7 @@ import pytest
 from tests.support.processes import until
 from tests.support.service import PATIENCE_SECONDS, clean_environment
 from tokensvc.bulk.addresses import Address
-from tokensvc.bulk.credentials import Issued, Lent
+from tokensvc.bulk.credentials import Issued, Later, Lent
 from tokensvc.bulk.outcomes import Manner
 from tokensvc.bulk.plan import plan
 from tokensvc.bulk.progress import Progress
@@ -209,7 +209,7 @@ def test_a_fault_s_status_reaches_who_sends_a_large_body(place: Place) -> None:
     address = Address.parse(place.emulator.url)
     connection = http.client.HTTPConnection(address.host, address.port, timeout=PATIENCE_SECONDS)
     with contextlib.closing(connection):
-        connection.request("POST", "/api/v1/files/upload", bytes(20_000_000), {"Content-Type": "text/plain"})
+        connection.request("POST", "/api/v1/files/upload", bytes(20_000_000), {"Connection": "close"})
         assert connection.getresponse().status == 503
 
 
@@ -265,6 +265,30 @@ def test_credentials_come_in_batches_and_none_is_left_over(place: Place) -> None
     assert sum(lender.asked) == 23
     assert max(lender.asked) == 5
     assert len(lender.asked) <= 8
+
+
+class Stingy(Counting):
+    """One that lends a single credential at a time, as under a limit of outstanding ones."""
+
+    def lend(self, uploads: Sequence[Mapping[str, str]]) -> list[Lent]:
+        if len(uploads) > 1:
+            self.asked.append(len(uploads))
+            raise Later("At most 1 may be outstanding.", 0.0, is_outage=False)
+        return super().lend(uploads)
+
+
+def test_where_many_are_too_many_they_are_fetched_one_by_one(place: Place) -> None:
+    place.fill(4)
+    address = Address.parse(place.emulator.url)
+    lender = Stingy(Issued(Wire(address), "/auth/batch", place.emulator.api_key, "v1"))
+    with (place.folder / "said").open("w") as said:
+        wire = Wire(address.at("/api/v1/files/upload"))
+        manner = Manner({}, jobs=2, first_pause=0.01)
+        run = Run(wire, lender, manner, Progress(said, files=4, size=0, bars=False), lambda: 0.5)
+        run.start(plan([str(place.folder / "all")]).items)
+        until(lambda: run.over(0.05), within_seconds=PATIENCE_SECONDS)
+    assert len(place.kept()) == 4
+    assert lender.asked.count(1) == 4
 
 
 # Names that are taken
