@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -220,6 +221,7 @@ def test_a_run_that_is_killed_leaves_no_server(project: Project) -> None:
         os.kill(run.pid, signal.SIGKILL)
     ((pid, data),) = project.servers().items()
     until(lambda: not alive(pid) and not inside(data), within_seconds=PATIENCE_SECONDS)
+    shutil.rmtree(data)  # nobody was left to do so
 
 
 def test_nothing_else_of_tokensvc_needs_pytest() -> None:
