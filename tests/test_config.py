@@ -155,6 +155,28 @@ def test_every_table_of_the_file_is_read(folder: Folder) -> None:
     assert settings.upload.plan.max_bytes == 300_000_000
 
 
+def test_nothing_is_fetched_unless_it_is_said_so(folder: Folder) -> None:
+    settings = folder.load(MINIMAL)
+    assert settings.profiles["default"].build("default").remote is None
+    remote = settings.upload.remote
+    assert (remote.enabled, remote.hosts, remote.seconds) == (False, [], 30)
+    told = folder.load(f"{MINIMAL}[upload.remote]\nenabled = true\nhosts = ['.cdn.example']\nseconds = 300\n")
+    assert (told.upload.remote.enabled, told.upload.remote.hosts) == (True, [".cdn.example"])
+    wrong = "[upload.remote]\nenabled = 1\nhosts = ['https://a.example']\nseconds = 301\n"
+    places = {f"upload.remote.{name}" for name in ("enabled", "hosts[0]", "seconds")}
+    assert folder.faults(MINIMAL + wrong).keys() == places
+
+
+@pytest.mark.parametrize(
+    "rule", ["true", '"https://a.example/{subject}/**"', '["https://a.example/{date}"]', '{ regex = "https:.*" }']
+)
+def test_a_profile_says_from_which_urls_files_are_fetched(folder: Folder, rule: str) -> None:
+    """It is no parameter that a credential could bind, so it is none of those that a client may choose."""
+    profile = folder.load(f"{MINIMAL}allow = {{ fileName = true, file = {rule} }}\n").profiles["default"]
+    assert profile.build("default").remote is not None
+    assert profile.build("default").allow.keys() == {"fileName"}
+
+
 def test_no_repr_shows_a_key(folder: Folder) -> None:
     settings = folder.load(MINIMAL, {**KEYS, "REDIS_URL": "redis://u:CANARY@127.0.0.1"})
     assert "CANARY" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
@@ -612,6 +634,13 @@ def test_a_table_s_name_is_a_plain_word(folder: Folder, kind: str) -> None:
         ("allow = { filename = true }", "profiles.b.allow.filename", "use some of: fileName"),
         ("allow = { fileName = false }", "profiles.b.allow.fileName", "leave the parameter out"),
         ("allow = { fileName = 1 }", "profiles.b.allow.fileName", "write true"),
+        ("allow = { file = false }", "profiles.b.allow.file", "leave the parameter out"),
+        ('allow = { file = "http://a.example/**" }', "profiles.b", "begin it with https://"),
+        ('allow = { file = ["a.example"] }', "profiles.b", "begin it with https://"),
+        ('allow = { file = "https://a.example/{claims.org}/*" }', "profiles.b", "is not known when a file is fetched"),
+        ('allow = { file = ["https://a.example/{claims.org}"] }', "profiles.b", "is not known when a file is fetched"),
+        ('force = { file = "https://a.example/" }', "profiles.b.force.file", "is no upload parameter"),
+        ('defaults = { file = "https://a.example/" }', "profiles.b.defaults.file", "is no upload parameter"),
         ("callers = []", "profiles.b.callers", "not be empty"),
         ("public = 1", "profiles.b.public", "true or false"),
         ("versions = []", "profiles.b.versions", "not be empty"),

@@ -12,6 +12,7 @@ from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
 from tokensvc.config import Settings
 from tokensvc.core.addresses import Peers
 from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
+from tokensvc.web.paced_bodies import PacedBodies
 
 
 def create(settings: Settings | None = None) -> Flask:
@@ -19,7 +20,14 @@ def create(settings: Settings | None = None) -> Flask:
 
     When that happens in a worker, gunicorn halts with its sentences; a worker that exits it would start over and over.
     """
-    return create_app(doors(settings or wiring.load_settings()))
+    return app_of(doors(settings or wiring.load_settings()))
+
+
+def app_of(doors: Doors) -> Flask:
+    """The application behind these doors, with what a body may take."""
+    app = create_app(doors)
+    app.wsgi_app = PacedBodies(app.wsgi_app, wiring.within)  # type: ignore[method-assign] # Flask's own seam
+    return app
 
 
 def doors(settings: Settings) -> Doors:
@@ -55,4 +63,5 @@ def doors(settings: Settings) -> Doors:
         demo,
         wiring.audit(),
         Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
+        wiring.stopping,
     )

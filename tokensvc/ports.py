@@ -5,7 +5,8 @@ Every method may raise `core.errors.Outage` when what is behind it does not answ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, Protocol
@@ -13,6 +14,7 @@ from typing import BinaryIO, Protocol
 from .core.callers import Caller, Evidence, Presented
 from .core.nonces import NonceId
 from .core.quotas import LimitName, Quota, Remaining
+from .core.remote import Permit
 from .core.upload import Kind, StoredFile
 
 Clock = Callable[[], int]
@@ -63,7 +65,8 @@ class RecordOutcome(StrEnum):
 class Recording:
     """`limit` is the one that refused, and `retry_after` the seconds (at least 1) after which it would not.
 
-    `remaining` is how many more the subject may have at once: None without a quota, and where a call is repeated.
+    `remaining` is how many more the subject may have at once, and then `limit` is the one that says so: both None
+    without a quota, and where a call is repeated.
     `known` are the places in a batch whose nonces EXIST.
     """
 
@@ -169,6 +172,16 @@ class FileStore(Protocol):
 
 Inspector = Callable[[BinaryIO, str], Kind]
 """Tells what the bytes of a (sealed) file with that name are."""
+
+
+class RemoteFiles(Protocol):
+    """Fetches files from URLs that strangers chose, without ever leading inside."""
+
+    def open(self, url: str, *, permit: Permit) -> AbstractContextManager[Iterator[bytes]]:
+        """The bytes at the URL in pieces, or a refusal, also while they come: they are good once they have ended.
+
+        `permit` is asked of the URL, and of each to which it is redirected.
+        """
 
 
 class CallerSource(Protocol):

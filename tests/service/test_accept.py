@@ -38,7 +38,7 @@ def received(service: Service, content: bytes = b"") -> Incoming:
 
 
 def form_v1(service: Service) -> dict[str, str]:
-    credential = service.issue.v1("default", bearer(service.api_key), AskV1())
+    credential = service.issue.v1("default", bearer(service.api_key), AskV1()).credential
     return {
         "fileName": "a.png",
         "token": credential.token,

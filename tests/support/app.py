@@ -200,6 +200,7 @@ class Service:
             demo=Demo(demo, COOKIE),
             audit=wiring.audit(),
             measured=Measured(wiring.metrics().text, self.rights),
+            stopping=lambda: False,
         )
         return replace(doors, **changed)
 

@@ -117,7 +117,8 @@ class Profile(Table):
     allow: dict[str, AllowSpec] = Field(
         default=dict.fromkeys(sorted(CLIENT_CHOICES), True),
         description='upload parameters that a v2 client may choose, each `true`, a list, a `"glob*"`, '
-        '`{regex = "…"}` (RE2) or `{max_length = 64}`; any other is refused by name',
+        '`{regex = "…"}` (RE2) or `{max_length = 64}`; any other is refused by name. `file` says from which URLs '
+        "the own upload endpoint fetches a file, for both versions; left out: from none",
     )
     defaults: dict[str, str] = Field(
         default={}, description="upload parameters that are set where a v2 client says nothing; texts as in `force`"
@@ -136,6 +137,7 @@ class Profile(Table):
         """The profile as the rules know it; ValueError says which parameter it is that cannot be."""
         limits = self.limits
         rules = {parameter: compile_rule(spec) for parameter, spec in self.allow.items()}
+        remote = rules.pop("file", None)
         return core.Profile(
             name,
             self.account,
@@ -153,6 +155,7 @@ class Profile(Table):
                 limits.per_day,
                 limits.outstanding,
             ),
+            remote,
         )
 
 
@@ -178,6 +181,21 @@ class Plan(Table):
     max_bytes: Bytes = Field(default=25_000_000, description='largest file, in bytes or as a text such as `"25MB"`')
 
 
+class Remote(Table):
+    """Files that the upload endpoint fetches where `file` is a URL: by https, and from public addresses only."""
+
+    enabled: bool = Field(
+        default=False,
+        description="whether servers with the private key may have files fetched; clients may where their profile's "
+        "`allow` names `file`",
+    )
+    hosts: list[HostName] = Field(
+        default=[],
+        description='hosts to fetch from, whoever asks: `"cdn.example"`, or `".example"` with all below it; empty: any',
+    )
+    seconds: int = Field(default=30, ge=1, le=300, description="for a whole fetch; the headers have 8 of them")
+
+
 class Upload(Table):
     """The own, ImageKit-compatible upload endpoint."""
 
@@ -192,6 +210,7 @@ class Upload(Table):
         "directory",
     )
     plan: Plan = Field(default=Plan(), description="limits, below")
+    remote: Remote = Field(default=Remote(), description="files from URLs, below")
 
 
 class Settings(Table):

@@ -19,7 +19,7 @@ from tokensvc import application, wiring
 from tokensvc.config import Settings
 from tokensvc.core.window import LEEWAY_SECONDS
 from tokensvc.ports import Clock
-from tokensvc.web import Doors, create_app
+from tokensvc.web import Doors
 
 from .control import PREFIX, Control, control_blueprint
 from .emulation import EmulationFile
@@ -37,7 +37,7 @@ def create() -> Flask:
     """Build the development server's application from the process's configuration."""
     settings = wiring.load_settings(demo=True)
     emulation = EmulationFile(home_of(settings.data_dir), wiring.clock)
-    app = create_app(emulated(application.doors(settings), emulation))
+    app = application.app_of(emulated(application.doors(settings), emulation))
     install(app, emulation, settings)
     return app
 

@@ -28,6 +28,7 @@ from tokensvc.ports import (
     Throttle,
 )
 
+from .fetching import Fetching, Remote
 from .issue import new_request
 from .keep import keep, wanted_name
 from .verify import refusal_of, verify
@@ -45,7 +46,7 @@ _FORGERIES: Final = frozenset({Code.CREDENTIAL_INVALID, Code.CALLER_INVALID})
 class Offer:
     """A complete upload request. `private_key` is the user name of Basic auth; `file` is received whole, not sealed.
 
-    `client` is whom it comes from, for slowing down.
+    `client` is whom it comes from, for slowing down. `remote` is there instead of `file` where that is a URL.
     """
 
     version: Version
@@ -53,6 +54,7 @@ class Offer:
     file: Incoming | None
     private_key: str | None = None
     client: str = "unix"
+    remote: Remote | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Accept:
     """The use case with all that it needs from outside.
 
     `cross_off` names the accounts that also take, once, a credential minted elsewhere with their key. Without a
-    `throttle` nobody is slowed down.
+    `throttle` nobody is slowed down; without `fetching` no URL is taken for a file.
     """
 
     keys: AcceptedKeys
@@ -82,6 +84,7 @@ class Accept:
     chance: Chance
     audit: Audit
     throttle: Throttle | None = None
+    fetching: Fetching | None = None
 
     def __call__(self, offer: Offer) -> StoredFile:
         """Keep the file and return it, or raise a refusal or an outage; then nothing of it is kept.
@@ -91,12 +94,13 @@ class Accept:
         """
         authority = self._verify_slowly(offer)
         file = offer.file
+        grant: GrantNote | None = None
         request = new_request(self.chance)
         restrictions = UNRESTRICTED
         if authority.nonce is not None:
             grant = self._redeem(offer.version, authority, authority.nonce, request)
             restrictions = grant.restrictions if grant is not None else UNRESTRICTED
-        if file is None:
+        if file is None and offer.remote is None:
             raise Refusal(
                 Code.REQUEST_MALFORMED,
                 "file is missing.",
@@ -107,6 +111,9 @@ class Accept:
             upload.require_binding(authority.claims, offer.fields)
         settled = forms.settle(offer.fields, offer.version)
         forms.require(settled)
+        if file is None:
+            wanted_name(settled)
+            file = self._fetch(offer, authority, grant)
         kind = self._inspect(settled, file)
         forms.require_suits(settled, kind)
         texts = {name: offer.fields[name] for name in settled}  # a forced text is compared as it came
@@ -195,6 +202,19 @@ class Accept:
         if redemption.outcome is not Outcome.SPENT:
             raise refusal_of(redemption.outcome)
         return grant
+
+    def _fetch(self, offer: Offer, authority: _Authority, grant: GrantNote | None) -> Incoming:
+        """The file from its URL, once the form is known to be good, so that nothing is fetched in vain."""
+        if self.fetching is None or offer.remote is None:
+            raise Refusal(
+                Code.PARAMETER_FORBIDDEN,
+                "file is a URL, and this service does not fetch files.",
+                "Send the file itself.",
+                field="file",
+            )
+        if authority.nonce is None:
+            return self.fetching.with_private_key(offer.remote)
+        return self.fetching.with_credential(offer.remote, grant)
 
     def _inspect(self, fields: Mapping[str, str], file: Incoming) -> Kind:
         with file.open() as content:

@@ -17,10 +17,9 @@ from tokensvc.core.keys import KeyPair
 from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile
-from tokensvc.core.quotas import refusal_of
-from tokensvc.ports import Entry
+from tokensvc.ports import Entry, Recording
 
-from .issue import MOST_STEPS_BACK, Issue, new_request, new_token
+from .issue import MOST_STEPS_BACK, Issue, Issued, new_request, new_token, require_share
 
 MOST_IN_A_BATCH: Final = 100
 
@@ -35,7 +34,7 @@ class Batch:
 
     issue: Issue
 
-    def v1(self, profile_name: str, presented: Presented, count: int) -> list[v1.Credential]:
+    def v1(self, profile_name: str, presented: Presented, count: int) -> Issued[list[v1.Credential]]:
         """Issue `count` v1 credentials (1 to 100), or raise a refusal or an outage; then there are none."""
         profile, caller = self._admit(profile_name, presented)
         grant = policy.decide(profile, caller, AskV1(), self.issue.clock())
@@ -43,13 +42,14 @@ class Batch:
         for _ in range(_MOST_ROUNDS):
             made = [v1.mint(pair, new_token(self.issue.chance), grant.window) for _ in range(count)]
             drafts = [_Draft(grant, one.token.encode(), one.token) for one in made]
-            if not self._record(drafts, request):
-                return made
+            recording = self._record(drafts, request)
+            if recording.recorded:
+                return Issued(made, self.issue.left(grant, recording))
         raise Refusal(Code.TOKEN_EXISTS, "No new tokens could be found.", "Try again.")
 
     def v2(
         self, profile_name: str, presented: Presented, uploads: Sequence[object], expire: object = None
-    ) -> tuple[str, list[str | Refusal]]:
+    ) -> tuple[str, Issued[list[str | Refusal]]]:
         """Return the public key, and for each of the (1 to 100) uploads its JWT or why there is none.
 
         Equal payloads are moved back in time by whole seconds until they differ, as for one credential.
@@ -59,6 +59,7 @@ class Batch:
         pair, request = self.issue.rings[profile.account].signing, new_request(self.issue.chance)
         results: list[str | Refusal] = [_TOO_MANY_ALIKE] * len(uploads)
         drafts: dict[int, _Draft] = {}
+        left = None
         for place, payload in enumerate(uploads):
             try:
                 grant = policy.decide(profile, caller, AskV2(_object(payload), expire), now)
@@ -70,12 +71,14 @@ class Batch:
         while drafts:
             drafts = _apart(pair, drafts)
             places = sorted(drafts)
-            known = self._record([drafts[place] for place in places], request)
-            if not known:
+            recording = self._record([drafts[place] for place in places], request)
+            if recording.recorded:
+                left = self.issue.left(drafts[places[0]].grant, recording)
                 break
-            for number in known:
+            for number in recording.known:
                 _step(pair, drafts, places[number])
-        return pair.public_key, [drafts[place].text if place in drafts else one for place, one in enumerate(results)]
+        texts = [drafts[place].text if place in drafts else one for place, one in enumerate(results)]
+        return pair.public_key, Issued(texts, left)
 
     def _admit(self, profile_name: str, presented: Presented) -> tuple[Profile, Caller]:
         profile, caller = self.issue.admit(profile_name, presented)
@@ -87,18 +90,17 @@ class Batch:
             )
         return profile, caller
 
-    def _record(self, drafts: Sequence[_Draft], request: str) -> tuple[int, ...]:
-        """Return nothing if all are on record now, else the places of those that were before; then none is."""
+    def _record(self, drafts: Sequence[_Draft], request: str) -> Recording:
+        """Whether all are on record now; else none is, and `known` are the places of those that were before."""
         first = drafts[0].grant
         entries = [Entry(draft.nonce, draft.grant.to_text(), draft.grant.window.record_until) for draft in drafts]
         quota = self.issue.quota(first)
         recording = self.issue.nonces.record_batch(entries, request=request, quota=quota)
-        if quota is not None and recording.limit is not None:
-            raise refusal_of(quota, recording.limit, recording.retry_after)
+        require_share(quota, recording)
         if recording.recorded:
             for draft in drafts:
                 self.issue.note(draft.grant, draft.nonce)
-        return recording.known
+        return recording
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
         400,
         "Your request contains invalid payload. It does not match with the payload used to generate token.",
     ),
+    ("", Code.PARAMETER_FORBIDDEN, "file"): (400, "Your request contains invalid value for file parameter."),  # U
     ("", Code.PARAMETER_INVALID, "overwriteFile"): (400, _NAME_TAKEN),
     ("", Code.PARAMETER_INVALID, "transformation"): (
         400,

@@ -12,6 +12,7 @@ from tokensvc.service.issue import Issue
 
 from .identity import presented
 from .json_bodies import private_json
+from .rate_headers import show_left
 
 
 def limits_blueprint(issue: Issue, plan_max_bytes: int | None) -> Blueprint:
@@ -19,9 +20,10 @@ def limits_blueprint(issue: Issue, plan_max_bytes: int | None) -> Blueprint:
     blueprint = Blueprint("limits", __name__)
 
     @blueprint.get("/auth/limits", defaults={"profile": "default"})
-    @blueprint.get("/auth/<profile>/limits")
+    @blueprint.get("/auth/<profile:profile>/limits")
     def limits(profile: str) -> Response:
-        return private_json(_rendered(*issue.offer(profile, presented()), plan_max_bytes))
+        offer, remaining, left = issue.offer(profile, presented())
+        return show_left(private_json(_rendered(offer, remaining, plan_max_bytes)), left)
 
     return blueprint
 

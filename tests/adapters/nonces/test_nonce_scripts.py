@@ -28,7 +28,7 @@ NAMED = {
 @pytest.mark.parametrize(
     ("name", "sha"),
     [
-        ("record", "beaf0ccac8b8a3b66824b7bf472b9a2c81a6d172"),
+        ("record", "9e7408b1bbf685e8c540c5db3c95758d0bc5f73a"),
         ("redeem", "162bc888c843f43235fe706bc013823e92bb4bc4"),
         ("finish", "b98c3e255e478d8ae0c359847990569d9e2b120a"),
         ("revoke", "5fdd42eec61fa0f3bda06d492e5067280c6dfb52"),

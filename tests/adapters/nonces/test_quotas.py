@@ -21,7 +21,7 @@ from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import DAY_SECONDS, Quota
-from tokensvc.ports import Outcome, Recording, RecordOutcome
+from tokensvc.ports import Entry, Outcome, Recording, RecordOutcome
 
 CLIENTS, THREADS = 4, 100
 
@@ -69,7 +69,7 @@ def test_of_a_hundred_at_once_exactly_as_many_are_recorded_as_the_limit_says(
 
         recordings = list(threads.map(race, range(THREADS)))
     assert sum(recording.recorded for recording in recordings) == 10
-    assert {recording.limit for recording in recordings} == {None, *limits}
+    assert {recording.limit for recording in recordings} == {*limits}
     assert {recording.remaining for recording in recordings if recording.recorded} == set(range(10))
 
 
@@ -173,6 +173,22 @@ def test_what_lasts_longest_is_said_first(store: RedisNonces) -> None:
     assert record(store, Quota(subject, Rate(1, 60), 2, 1)).limit == "outstanding"
     assert record(store, Quota(subject, Rate(1, 60), 2, 2)).limit == "rate"
     assert record(store, Quota(subject, Rate(2, 60), 2, 3)).remaining == 0
+
+
+def test_the_limit_with_the_fewest_left_is_said_and_of_equals_the_one_that_refuses_longest(store: RedisNonces) -> None:
+    for rate, per_day, outstanding, nearest in [
+        (2, 3, 4, "rate"),
+        (3, 2, 4, "per_day"),
+        (4, 3, 2, "outstanding"),
+        (2, 2, 2, "per_day"),
+        (2, 3, 2, "outstanding"),
+    ]:
+        quota = some_quota(rate=Rate(rate, 60), per_day=per_day, outstanding=outstanding)
+        recordings = [
+            record(store, quota),
+            store.record_batch([Entry(new_nonce(), "g", soon())], request=new_request(), quota=quota),
+        ]
+        assert [(one.limit, one.remaining) for one in recordings] == [(nearest, 1), (nearest, 0)]
 
 
 def test_what_one_limit_refuses_no_other_counts(client: redis.Redis, store: RedisNonces) -> None:

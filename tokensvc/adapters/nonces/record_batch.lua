@@ -2,7 +2,7 @@
 -- Notes several nonces as issued and counts them, or does nothing. No flag, as in record: a full store refuses this.
 -- KEYS: epoch record, records. ARGV: request; subject, rate, its seconds, per day, outstanding (all empty if there is no
 -- quota, and each that is no limit); and for each record its grant and until.
--- Answers {recorded, how many more (if counted just now)} | {rate | per_day | outstanding, seconds to wait} |
+-- Answers {recorded; if counted just now, how many more, and by which limit} | {rate | per_day | outstanding, seconds to wait} |
 -- {exists, places from 0 …} | {stale | late | fenced | hidden}.
 local epoch, why = fence(KEYS[1])
 if not epoch then return {why} end
@@ -27,12 +27,12 @@ end
 if #known > 1 then return known end
 if #fresh == 0 then return {'recorded'} end
 
-local many_left, today, day = math.huge, 0, math.floor(second / 86400)
+local many_left, nearest, today, day = math.huge, nil, 0, math.floor(second / 86400)
 local rate_key, day_key = quota_key(KEYS[1], subject, 'r'), quota_key(KEYS[1], subject, 'd')
 local outstanding_key = quota_key(KEYS[1], subject, 'o:' .. epoch)
 
-local function fit(limit, count)
-  many_left = math.min(many_left, limit - count - #fresh)
+local function fit(name, limit, count)
+  if limit - count - #fresh < many_left then many_left, nearest = limit - count - #fresh, name end
   return count + #fresh <= limit
 end
 -- The lowest score that has to go until all fit; the highest there is if that is not enough, nothing if there is none.
@@ -44,19 +44,19 @@ end
 if per_day then
   local of, count = string.match(redis.call('GET', day_key) or '', '^(%d+):(%d+)$')
   if tonumber(of) == day then today = tonumber(count) end
-  if not fit(per_day, today) then return {'per_day', (day + 1) * 86400 - second} end
+  if not fit('per_day', per_day, today) then return {'per_day', (day + 1) * 86400 - second} end
 end
 if outstanding then
   redis.call('ZREMRANGEBYSCORE', outstanding_key, '-inf', second)
   local count = redis.call('ZCARD', outstanding_key)
-  if not fit(outstanding, count) then
+  if not fit('outstanding', outstanding, count) then
     return {'outstanding', (in_the_way(outstanding_key, count, outstanding) or second + 1) - second}
   end
 end
 if rate then
   redis.call('ZREMRANGEBYSCORE', rate_key, '-inf', string.format('%.0f', now - window * 1000000))
   local count = redis.call('ZCARD', rate_key)
-  if not fit(rate, count) then
+  if not fit('rate', rate, count) then
     return {'rate', math.ceil(((in_the_way(rate_key, count, rate) or now) - now) / 1000000 + window)}
   end
 end
@@ -75,4 +75,4 @@ if outstanding then
 end
 if rate then redis.call('EXPIRE', rate_key, window) end
 if many_left == math.huge then return {'recorded'} end
-return {'recorded', many_left}
+return {'recorded', many_left, nearest}

@@ -92,7 +92,10 @@ class RedisNonces:
         if word in _LIMITS:
             limit, outcome = _LIMITS[word]
             return Recording(outcome, limit, int(rest[0]))
-        return Recording(RecordOutcome(word), remaining=int(rest[0]) if rest else None)
+        if not rest:
+            return Recording(RecordOutcome(word))
+        nearest, _ = _LIMITS[rest[1]]
+        return Recording(RecordOutcome(word), nearest, remaining=int(rest[0]))
 
     def remaining(self, quota: Quota) -> Remaining:
         """How many more the subject may have now, by each limit. Nothing is counted.
