@@ -20,17 +20,23 @@ from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
 from tokensvc.web.paced_bodies import PacedBodies
 
 
-def create_for_development() -> Flask:
-    """Build the application from the process's configuration, the demo sign-in included."""
-    return create(wiring.load_settings(demo=True))
-
-
 def create(settings: Settings | None = None) -> Flask:
     """Build the application from `settings`, or from the process's own; raises `config.ConfigurationError`.
 
     When that happens in a worker, gunicorn halts with its sentences; a worker that exits it would start over and over.
     """
-    settings = settings or wiring.load_settings()
+    return app_of(doors(settings or wiring.load_settings()))
+
+
+def app_of(doors: Doors) -> Flask:
+    """The application behind these doors, with what a body may take."""
+    app = create_app(doors)
+    app.wsgi_app = PacedBodies(app.wsgi_app, within)  # type: ignore[method-assign] # Flask's own seam
+    return app
+
+
+def doors(settings: Settings) -> Doors:
+    """All that the application is made of, for these settings; events go to standard error from now on."""
     REDACTION.learn(secrets_in(settings))
     lines.write_to(sys.stderr, settings.log)
     nonces = wiring.nonce_store(settings)
@@ -49,34 +55,30 @@ def create(settings: Settings | None = None) -> Flask:
         sweeper_of(settings, files).start()
         accept = wiring.accept(settings, nonces, files, throttle)
         uploads = uploads_of(settings, accept, files)
-    app = create_app(
-        Doors(
-            wiring.issue(settings, nonces, sources, throttle),
-            ready,
-            settings.cors.origins,
-            settings.cors.max_age,
-            settings.hosts,
-            Peers.parse(settings.proxies),
-            Redeeming(
-                wiring.redeem(settings, nonces),
-                wiring.introspect(settings, nonces),
-                wiring.revoke(settings, nonces),
-                wiring.explain(settings, nonces),
-                wiring.rights(sources, throttle),
-                Peers.parse(settings.forward_auth.trusted),
-                throttle,
-            ),
-            uploads,
-            demo,
-            wiring.audit(settings),
-            Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
-            wiring.stopping,
-            begin=about.begin,
-            begin_span=None if spans is None else spans.begin,
-        )
+    return Doors(
+        wiring.issue(settings, nonces, sources, throttle),
+        ready,
+        settings.cors.origins,
+        settings.cors.max_age,
+        settings.hosts,
+        Peers.parse(settings.proxies),
+        Redeeming(
+            wiring.redeem(settings, nonces),
+            wiring.introspect(settings, nonces),
+            wiring.revoke(settings, nonces),
+            wiring.explain(settings, nonces),
+            wiring.rights(sources, throttle),
+            Peers.parse(settings.forward_auth.trusted),
+            throttle,
+        ),
+        uploads,
+        demo,
+        wiring.audit(settings),
+        Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
+        wiring.stopping,
+        begin=about.begin,
+        begin_span=None if spans is None else spans.begin,
     )
-    app.wsgi_app = PacedBodies(app.wsgi_app, within)  # type: ignore[method-assign] # Flask's own seam
-    return app
 
 
 def uploads_of(settings: Settings, accept: Accept, files: FileStore) -> Uploads:

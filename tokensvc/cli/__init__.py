@@ -6,7 +6,19 @@ import click
 
 from tokensvc import __version__
 
-from . import audit, configuration, doctoring, issuing, key_making, policies, revoking, running, spending
+from . import (
+    audit,
+    configuration,
+    developing,
+    doctoring,
+    issuing,
+    key_making,
+    policies,
+    revoking,
+    running,
+    spending,
+    uploading,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -16,7 +28,7 @@ def main() -> None:
 
 
 for _command in (
-    running.dev_command,
+    developing.dev_command,
     running.serve,
     running.store,
     running.preflight,
@@ -25,6 +37,7 @@ for _command in (
     spending.explain,
     spending.redeem,
     revoking.revoke,
+    uploading.upload,
     key_making.keys,
     policies.policy,
     configuration.config_group,

@@ -1,4 +1,4 @@
-"""`tokensvc dev`, `serve`, `store`: what runs until it is ended, and what has to be looked at before."""
+"""`tokensvc serve`, `store`: what runs until it is ended, and what has to be looked at before."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address
-from pathlib import Path
 from typing import Final, NoReturn
 
 import click
 
-from tokensvc import __version__, dev, launcher, wiring
+from tokensvc import launcher, wiring
 from tokensvc.adapters import embedded
 from tokensvc.adapters.embedded.__main__ import main as run_store
 from tokensvc.adapters.logs import lines
@@ -23,58 +21,11 @@ from tokensvc.examination import examine_for_start
 
 from .telling import OUTAGE, REFUSED, USAGE, settings_or_exit, tell_faults
 
-_MAX_PORT: Final = 65_535
-
 _STORE_COMES_WITHIN_SECONDS: Final = 5.0
 _LOOK_AGAIN_SECONDS: Final = 0.05
 _WITHOUT_STORE: Final = (
     "Set REDIS_URL, or run `tokensvc store` beside gunicorn, or use `tokensvc serve`, which runs both."
 )
-_NOT_FOR_THE_DEMO: Final = (  # it has keys, an address and workers of its own
-    "IMAGEKIT_PUBLIC_KEY",
-    "IMAGEKIT_PRIVATE_KEY",
-    "IMAGEKIT_URL_ENDPOINT",
-    "PORT",
-    "WEB_CONCURRENCY",
-)
-
-
-@click.command(name="dev")
-@click.option("--bind", default="127.0.0.1:8000", show_default=True, metavar="HOST:PORT", help="Loopback address.")
-@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory. [default: var]")
-@click.option(
-    "--origin", "origins", multiple=True, help="Origin of a front end of yours, such as http://localhost:5173."
-)
-def dev_command(bind: str, data: Path | None, origins: tuple[str, ...]) -> None:
-    """Run the whole loop on this machine: demo keys, demo sign-in, embedded Valkey, upload API and page."""
-    host = _loopback_host(bind)
-    environment = dict(wiring.environment())
-    directory = (data or Path(environment.get("TOKENSVC_DATA_DIR") or "var")).absolute()
-    try:
-        demo = dev.prepare(directory, host=host, origins=origins)
-    except OSError as exc:
-        raise click.BadParameter(f"{directory} cannot be used: {exc.strerror}.", param_hint="--data") from None
-    for name in _NOT_FOR_THE_DEMO:
-        environment.pop(name, None)
-        environment.pop(f"{name}_FILE", None)
-    environment |= {"TOKENSVC_CONFIG": str(demo.configuration), "TOKENSVC_DATA_DIR": str(directory)}
-    environment["TOKENSVC_LOG"] = environment.get("TOKENSVC_LOG") or "console"
-    settings = settings_or_exit(lambda: wiring.load_settings(environment, demo=True))
-    click.echo(
-        f"tokensvc {__version__}, development server\n"
-        f"  page         http://{bind}/\n"
-        f'  credential   curl -H "Authorization: Bearer $(cat {demo.api_key_file})" http://{bind}/auth\n'
-        f"  public key   {demo.public_key}   (private key: {demo.configuration.parent / 'private-key'})\n"
-        f"  data         {directory}\n"
-        "Ctrl-C ends it."
-    )
-    command = launcher.gunicorn_command(
-        bind,
-        2,
-        "tokensvc.application:create_for_development()",
-        ["--graceful-timeout", "5", *_log_options(settings)],
-    )
-    _launch(command, environment, settings)
 
 
 @click.command()
@@ -101,9 +52,9 @@ def serve(bind: str | None, workers: int | None, drain: float) -> None:
         bind or f"0.0.0.0:{settings.port}",
         workers or settings.workers or len(os.sched_getaffinity(0)),
         "tokensvc.application:create()",
-        _log_options(settings),
+        log_options(settings),
     )
-    _launch(
+    launch(
         command,
         environment,
         settings,
@@ -139,7 +90,7 @@ def preflight() -> None:
         sys.exit(OUTAGE)
 
 
-def _launch(
+def launch(
     command: Sequence[str],
     environment: Mapping[str, str],
     settings: Settings,
@@ -147,6 +98,7 @@ def _launch(
     may_reload: Callable[[], bool] | None = None,
     drain_seconds: float = 0,
 ) -> NoReturn:
+    """Run gunicorn and what it needs, and end with its status."""
     _require_files(settings)
     for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
@@ -161,7 +113,7 @@ def _launch(
     sys.exit(status)
 
 
-def _log_options(settings: Settings) -> list[str]:
+def log_options(settings: Settings) -> list[str]:
     """What tells gunicorn to write for people; for machines it does so by its settings."""
     console = ["--logger-class", "tokensvc.adapters.logs.server.ConsoleServerLog"]
     return console if settings.log == "console" else []
@@ -217,20 +169,3 @@ def _why_not_ready(settings: Settings) -> str:
     except (ConfigurationError, Outage) as exc:
         return str(exc)
     return ""
-
-
-def _loopback_host(bind: str) -> str:
-    host, _, port = bind.rpartition(":")
-    bare = host.strip("[]")
-    try:
-        is_loopback = bare == "localhost" or ip_address(bare).is_loopback
-    except ValueError:
-        is_loopback = False
-    is_port = port.isascii() and port.isdigit() and 0 < int(port) <= _MAX_PORT
-    if not is_loopback or not is_port or (":" in bare and bare == host):  # IPv6 needs its brackets
-        raise click.BadParameter(
-            f"{bind} is not a loopback address with a port; the development server has demo keys and an open door. "
-            "Use 127.0.0.1:PORT, or `tokensvc serve` with a configuration.",
-            param_hint="--bind",
-        )
-    return host
