@@ -21,7 +21,7 @@ function request()
   if at > #requests then at = 1 end
   if once and at > #requests - 128 then wrk.thread:stop() end
   number = (number + 1) % 100000000
-  return (string.gsub(requests[at], "########", string.format("%08d", number), 1))
+  return (string.gsub(requests[at], "########", string.format("%08d", number)))
 end
 
 function done(summary, latency)

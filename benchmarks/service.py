@@ -118,10 +118,8 @@ def v2_requests() -> list[bytes]:
 def batch_requests(version: str, count: int) -> list[bytes]:
     """One for each caller, of so many credentials."""
     uploads = [{**PARAMETERS, "fileName": f"########-{place}.jpg"} for place in range(count)]
-    one_number = json.dumps(uploads).replace("########", "n", count - 1)  # a number for the whole, in its last name
-    asked = {"version": "v1", "count": count} if version == "v1" else {"version": "v2", "uploads": "HERE"}
-    body = json.dumps(asked).replace('"HERE"', one_number)
-    return [raw("POST", "/auth/batch", _as(key), body) for key in API_KEYS]
+    asked = {"version": "v1", "count": count} if version == "v1" else {"version": "v2", "uploads": uploads}
+    return [raw("POST", "/auth/batch", _as(key), json.dumps(asked)) for key in API_KEYS]
 
 
 def fetch_credentials(port: int, count: int, profile: str = "default") -> list[dict[str, Any]]:

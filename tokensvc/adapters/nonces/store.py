@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, Literal
 
 from tokensvc.adapters.redis_client import Client
@@ -242,6 +243,7 @@ def _checked(request: str) -> str:
     return request
 
 
+@lru_cache(maxsize=2048)
 def _arguments(quota: Quota) -> tuple[str, ...]:
     """The subject and its limits as record.lua and remaining.lua take them; nothing if there is no limit."""
     rate = (quota.rate.count, quota.rate.seconds) if quota.rate is not None else (None, None)
