@@ -13,7 +13,7 @@ help:  ## this list
 run: $(VENV)/.runtime  ## the whole loop on http://127.0.0.1:8000: demo keys, demo sign-in, embedded Valkey, upload page
 	@exec $(BIN)/tokensvc dev $(ARGS)
 
-test: lint $(VENV)/.browser tests/e2e/node_modules/.installed  ## every check and every test
+test: lint $(VENV)/.debian tests/e2e/node_modules/.installed  ## every check and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.development  ## ruff, mypy --strict, import rules
@@ -32,12 +32,12 @@ docs: $(VENV)/.development  ## write the documentation pages that are made from 
 	$(BIN)/python -c 'from tokensvc.web.error_pages import whole_page; print(whole_page(), end="")' >docs/errors.md
 	$(BIN)/python -c 'from tokensvc.config.reference import whole_page; print(whole_page(), end="")' >docs/configuration.md
 
+LOCK := $(VENV)/lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header setup.cfg
+
 lock:  ## resolve the dependencies of setup.cfg anew into the two lock files
-	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install -q pip-tools
-	$(VENV)/lock/bin/pip-compile -q --generate-hashes --strip-extras --allow-unsafe --no-header --no-emit-index-url \
-	  --no-emit-find-links --no-emit-trusted-host --no-emit-options --upgrade --extra test --extra lint -o requirements-dev.lock setup.cfg
-	$(VENV)/lock/bin/pip-compile -q --generate-hashes --strip-extras --allow-unsafe --no-header --no-emit-index-url \
-	  --no-emit-find-links --no-emit-trusted-host --no-emit-options --constraint requirements-dev.lock -o requirements.lock setup.cfg
+	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install -q uv
+	$(LOCK) --upgrade --extra test --extra lint -o requirements-dev.lock
+	$(LOCK) --constraint requirements-dev.lock -o requirements.lock
 
 clean:  ## remove what make made, but not var/
 	rm -rf $(VENV) build dist *.egg-info tests/e2e/node_modules $(PEERS)/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -53,9 +53,11 @@ $(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# The tests drive Debian's Chromium; on another system put a Chromium on PATH and this step is passed over.
-$(VENV)/.browser: $(VENV)/.development
-	@command -v chromium >/dev/null || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; }
+# Programs that the tests drive. On another system put them on PATH: a test says which one it misses.
+DEBIAN := buildah chromium debootstrap nginx-light systemd
+$(VENV)/.debian: $(VENV)/.development Makefile
+	@! command -v apt-get >/dev/null || dpkg-query -W $(DEBIAN) >/dev/null 2>&1 || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN); }
 	@touch $@
 
 # What `make bench` drives and compares with: programs of Debian, and peers of PyPI and npm at exact versions.

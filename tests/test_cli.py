@@ -58,11 +58,15 @@ def test_help_lists_the_commands(option: str) -> None:
     assert set(re.findall(r"^  ([a-z]+)  ", told.stdout, re.MULTILINE)) == {
         "config",
         "dev",
+        "explain",
         "issue",
         "keys",
         "policy",
+        "redeem",
+        "revoke",
         "serve",
         "store",
+        "verify",
     }
 
 

@@ -14,6 +14,7 @@ from tokensvc.config import ConfigurationError, Settings
 from tokensvc.config.reading import VARIABLES
 from tokensvc.config.reference import tables, whole_page
 from tokensvc.core.params import CLIENT_CHOICES
+from tokensvc.core.uses import Uses
 
 PUBLIC, PRIVATE = "public_Pq4bX1dFh2", "private_CANARYPq4bX1dFh2"
 DIGEST = "0123456789abcdef" * 4
@@ -153,6 +154,28 @@ def test_every_table_of_the_file_is_read(folder: Folder) -> None:
     assert (settings.upload.enabled, settings.upload.url) == (False, "https://uploads.example")
     assert settings.upload.store == Path("/srv/some files")
     assert settings.upload.plan.max_bytes == 300_000_000
+
+
+def test_nothing_is_fetched_unless_it_is_said_so(folder: Folder) -> None:
+    settings = folder.load(MINIMAL)
+    assert settings.profiles["default"].build("default").remote is None
+    remote = settings.upload.remote
+    assert (remote.enabled, remote.hosts, remote.seconds) == (False, [], 30)
+    told = folder.load(f"{MINIMAL}[upload.remote]\nenabled = true\nhosts = ['.cdn.example']\nseconds = 300\n")
+    assert (told.upload.remote.enabled, told.upload.remote.hosts) == (True, [".cdn.example"])
+    wrong = "[upload.remote]\nenabled = 1\nhosts = ['https://a.example']\nseconds = 301\n"
+    places = {f"upload.remote.{name}" for name in ("enabled", "hosts[0]", "seconds")}
+    assert folder.faults(MINIMAL + wrong).keys() == places
+
+
+@pytest.mark.parametrize(
+    "rule", ["true", '"https://a.example/{subject}/**"', '["https://a.example/{date}"]', '{ regex = "https:.*" }']
+)
+def test_a_profile_says_from_which_urls_files_are_fetched(folder: Folder, rule: str) -> None:
+    """It is no parameter that a credential could bind, so it is none of those that a client may choose."""
+    profile = folder.load(f"{MINIMAL}allow = {{ fileName = true, file = {rule} }}\n").profiles["default"]
+    assert profile.build("default").remote is not None
+    assert profile.build("default").allow.keys() == {"fileName"}
 
 
 def test_no_repr_shows_a_key(folder: Folder) -> None:
@@ -612,6 +635,13 @@ def test_a_table_s_name_is_a_plain_word(folder: Folder, kind: str) -> None:
         ("allow = { filename = true }", "profiles.b.allow.filename", "use some of: fileName"),
         ("allow = { fileName = false }", "profiles.b.allow.fileName", "leave the parameter out"),
         ("allow = { fileName = 1 }", "profiles.b.allow.fileName", "write true"),
+        ("allow = { file = false }", "profiles.b.allow.file", "leave the parameter out"),
+        ('allow = { file = "http://a.example/**" }', "profiles.b", "begin it with https://"),
+        ('allow = { file = ["a.example"] }', "profiles.b", "begin it with https://"),
+        ('allow = { file = "https://a.example/{claims.org}/*" }', "profiles.b", "is not known when a file is fetched"),
+        ('allow = { file = ["https://a.example/{claims.org}"] }', "profiles.b", "is not known when a file is fetched"),
+        ('force = { file = "https://a.example/" }', "profiles.b.force.file", "is no upload parameter"),
+        ('defaults = { file = "https://a.example/" }', "profiles.b.defaults.file", "is no upload parameter"),
         ("callers = []", "profiles.b.callers", "not be empty"),
         ("public = 1", "profiles.b.public", "true or false"),
         ("versions = []", "profiles.b.versions", "not be empty"),
@@ -694,11 +724,33 @@ def test_the_demo_sign_in_is_for_the_development_server(folder: Folder) -> None:
     assert isinstance(folder.load(toml, demo=True).callers["demo"], config.DemoSource)
 
 
+@pytest.mark.parametrize("uses", [1, 100])
+@pytest.mark.parametrize("spend", ["on-attempt", "on-success"])
+def test_a_profile_says_how_often_and_what_spends_a_use(folder: Folder, uses: int, spend: str) -> None:
+    profile = f"[profiles.b]\ncallers = ['backend']\nuses = {uses}\nspend = '{spend}'\n"
+    settings = folder.load(MINIMAL + profile)
+    assert settings.profiles["b"].build("b").uses == Uses(uses, spend)  # type: ignore[arg-type]
+    assert settings.profiles["default"].build("default").uses == Uses(1, "on-attempt")
+
+
+@pytest.mark.parametrize("member", ["uses = 0", "uses = 101", "uses = true", 'uses = "3"', 'spend = "never"'])
+def test_uses_and_spend_are_of_what_there_is(folder: Folder, member: str) -> None:
+    told = folder.faults(f"{MINIMAL}[profiles.b]\ncallers = ['backend']\n{member}\n")
+    assert told.keys() == {f"profiles.b.{member.partition(' ')[0]}"}
+
+
+@pytest.mark.parametrize(("lease", "good"), [(0, False), (1, True), (600, True), (601, False)])
+def test_a_lease_is_a_second_to_ten_minutes(folder: Folder, lease: int, good: bool) -> None:
+    toml = f"{MINIMAL}[upload]\nlease = {lease}\n"
+    if good:
+        assert folder.load(toml).upload.lease == lease
+    else:
+        assert folder.faults(toml).keys() == {"upload.lease"}
+
+
 @pytest.mark.parametrize(
     ("toml", "place"),
     [
-        ("[profiles.b]\ncallers = ['backend']\nuses = 1\n", "profiles.b.uses"),
-        ("[profiles.b]\ncallers = ['backend']\nspend = 'on-success'\n", "profiles.b.spend"),
         ("[profiles.b]\ncallers = ['backend']\nwhen_store_is_down = 'refuse'\n", "profiles.b.when_store_is_down"),
         ("[upload]\nstore = 's3://bucket/prefix'\n", "upload.store"),
         ("[upload.plan]\nmax_video_bytes = '25MB'\n", "upload.plan.max_video_bytes"),

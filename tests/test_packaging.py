@@ -18,6 +18,9 @@ from tests.support.service import PATIENCE_SECONDS, ROOT, Client, Running, await
 from tokensvc import __version__
 
 pytestmark = pytest.mark.xdist_group("packaging")
+MARKER = r" ; [a-zA-Z_]+ [^\\\n]+"
+"""For which interpreters a pin counts."""
+
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "tokensvc", "tests/support", "wsgi.py", "deploy")
 
 
@@ -115,13 +118,22 @@ def requirements(option: str, section: str = "options") -> dict[str, str]:
 def locked(name: str) -> dict[str, str]:
     """Package to its version and hashes."""
     text = (ROOT / name).read_text()
-    entries = re.findall(r"^([a-z0-9.-]+)==(\S+(?: \\\n    --hash=\S+)+)", text, re.MULTILINE)
-    return dict(entries)
+    entries = re.findall(rf"^([a-z0-9.-]+)==(\S+)(?:{MARKER})?((?: \\\n    --hash=\S+)+)", text, re.MULTILINE)
+    return {package: version + hashes for package, version, hashes in entries}
+
+
+def test_the_lock_file_has_what_only_an_older_python_needs() -> None:
+    """redis wants async-timeout before 3.11.3, and Debian 12 has 3.11.2."""
+    assert re.search(
+        r"^async-timeout==\S+ ; python_full_version < '3\.11\.3' ",
+        (ROOT / "requirements.lock").read_text(),
+        re.MULTILINE,
+    )
 
 
 def test_every_dependency_has_a_floor() -> None:
     floors = requirements("install_requires")
-    assert len(floors) == 16
+    assert len(floors) == 17
     for package, version in floors.items():
         assert re.fullmatch(r">=[0-9]+(\.[0-9]+)*", version), package
 
@@ -146,7 +158,10 @@ def test_a_lock_file_has_a_hash_for_everything_and_names_no_host(lock: str) -> N
     text = (ROOT / lock).read_text()
     lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
     assert len([line for line in lines if not line.startswith(" ")]) == len(locked(lock))
-    assert all(re.fullmatch(r"[a-z0-9.-]+==\S+ \\|    --hash=sha256:[0-9a-f]{64}(?: \\)?", line) for line in lines)
+    assert all(
+        re.fullmatch(rf"[a-z0-9.-]+==\S+(?:{MARKER})? \\|    --hash=sha256:[0-9a-f]{{64}}(?: \\)?", line)
+        for line in lines
+    )
     assert "://" not in text
     assert "index" not in text.lower().replace("importlib", "")
 

@@ -12,6 +12,7 @@ from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
 from tokensvc.config import Settings
 from tokensvc.core.addresses import Peers
 from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
+from tokensvc.web.paced_bodies import PacedBodies
 
 
 def create_for_development() -> Flask:
@@ -36,7 +37,7 @@ def create(settings: Settings | None = None) -> Flask:
         accept = wiring.accept(settings, nonces, files, throttle)
         upload = settings.upload
         uploads = Uploads(accept, files, list(settings.accounts), upload.plan.max_bytes, upload.url)
-    return create_app(
+    app = create_app(
         Doors(
             wiring.issue(settings, nonces, sources, throttle),
             nonces.ready,
@@ -57,5 +58,8 @@ def create(settings: Settings | None = None) -> Flask:
             demo,
             wiring.audit(),
             Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
+            wiring.stopping,
         )
     )
+    app.wsgi_app = PacedBodies(app.wsgi_app, wiring.within)  # type: ignore[method-assign] # Flask's own seam
+    return app

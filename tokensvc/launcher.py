@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, Protocol
 
+from tokensvc.adapters import draining
 from tokensvc.adapters.embedded import StoreFault
 from tokensvc.adapters.metrics_files import VARIABLE, fresh_directory
 
@@ -67,20 +68,24 @@ def run(
     environment: Mapping[str, str],
     start_store: Callable[[], Store] | None,
     may_reload: Callable[[], bool] | None = None,
+    drain_seconds: float = 0,
 ) -> int:
     """Run until gunicorn ends, by itself or because we were told to; return 0, or 3 if it should not have ended.
 
-    TERM and INT end it gracefully. HUP replaces the workers if `may_reload()` says so, and
-    without `may_reload` it ends everything, as it should when a terminal is closed. Call it from the main thread.
-    Raises StoreFault if the store does not start; once it has, one that is lost is only told, and tried for again.
+    TERM and INT end it gracefully. At TERM it first says for `drain_seconds` that it is not ready, and serves on, so
+    that who sends requests here can send them elsewhere; a second signal cuts that short. HUP replaces the workers if
+    `may_reload()` says so, and without `may_reload` it ends everything, as it should when a terminal is closed.
+    Call it from the main thread. Raises StoreFault if the store does not start; once it has, one that is lost is only
+    told, and tried for again.
     """
     # A master that is killed leaves its workers to us, so that we can see the last of them off.
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    launch = _Launch(start_store, may_reload)
+    launch = _Launch(start_store, may_reload, drain_seconds)
     for number in _SIGNALS:
         signal.signal(number, launch.on_signal)
     try:
         with fresh_directory() as directory:
+            launch.directory = directory
             return launch.attend(command, {**environment, VARIABLE: str(directory)})
     except _Stopped:
         return 0
@@ -93,18 +98,26 @@ class _Launch:
 
     __slots__ = (
         "_asked_to_reload",
+        "_drain_seconds",
         "_may_reload",
         "_pause",
         "_server",
         "_start_store",
+        "_stop_at",
         "_store",
         "_told_to_stop",
         "_try_at",
+        "directory",
     )
 
-    def __init__(self, start_store: Callable[[], Store] | None, may_reload: Callable[[], bool] | None) -> None:
+    def __init__(
+        self, start_store: Callable[[], Store] | None, may_reload: Callable[[], bool] | None, drain_seconds: float
+    ) -> None:
         self._start_store = start_store
         self._may_reload = may_reload
+        self._drain_seconds = drain_seconds
+        self._stop_at: float | None = None
+        self.directory: Path | None = None
         self._store: Store | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._told_to_stop = False
@@ -117,9 +130,15 @@ class _Launch:
         if number == signal.SIGHUP and self._may_reload is not None:
             self._asked_to_reload = True
             return
-        self._told_to_stop = True
+        first, self._told_to_stop = not self._told_to_stop, True
         if self._server is None:
             raise _Stopped
+        if first and number == signal.SIGTERM and self._drain_seconds and self.directory is not None:
+            with contextlib.suppress(OSError):  # a full disk is no reason to stay
+                draining.announce(self.directory)
+            self._stop_at = time.monotonic() + self._drain_seconds
+            return
+        self._stop_at = None
         self._server.send_signal(signal.SIGTERM)
 
     def attend(self, command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -137,6 +156,7 @@ class _Launch:
             while not select.select([pidfd], [], [], _LOOK_SECONDS)[0]:
                 self._keep_store(server.pid)
                 self._reload_if_asked(server)
+                self._stop_if_drained(server)
         finally:
             os.close(pidfd)
         status = server.wait()
@@ -167,10 +187,15 @@ class _Launch:
         _reap_others(server)
 
     def _reload_if_asked(self, server: subprocess.Popen[bytes]) -> None:
-        if self._asked_to_reload and self._may_reload is not None:
+        if self._asked_to_reload and self._may_reload is not None and not self._told_to_stop:
             self._asked_to_reload = False
             if self._may_reload():
                 server.send_signal(signal.SIGHUP)
+
+    def _stop_if_drained(self, server: subprocess.Popen[bytes]) -> None:
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self._stop_at = None
+            server.send_signal(signal.SIGTERM)
 
     def _judge(self, status: int) -> int:
         if status == 0 or (self._told_to_stop and status == -signal.SIGTERM):  # TERM came before it could handle one

@@ -6,7 +6,8 @@ import functools
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar, cast
 
@@ -15,7 +16,7 @@ from gevent import monkey
 from pydantic import SecretStr
 
 from tokensvc import config
-from tokensvc.adapters import embedded
+from tokensvc.adapters import draining, embedded
 from tokensvc.adapters.api_keys import ApiKeys, Holder
 from tokensvc.adapters.callers.anonymous import Anonymous
 from tokensvc.adapters.callers.bearer import Bearer
@@ -32,13 +33,16 @@ from tokensvc.adapters.metrics import Metered, Metrics
 from tokensvc.adapters.metrics_files import VARIABLE
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import Cluster, connect_any
+from tokensvc.adapters.remote_files import HttpsFiles
 from tokensvc.adapters.throttle import RedisThrottle
 from tokensvc.core.addresses import Peers
+from tokensvc.core.hosts import HostNames
 from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
 from tokensvc.core.profiles import Profile
 from tokensvc.ports import Audit, CallerSource, FileStore, NonceStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.explain import Explain
+from tokensvc.service.fetching import Fetching
 from tokensvc.service.issue import Issue
 from tokensvc.service.operate import Introspect, Revoke
 from tokensvc.service.redeem import Redeem
@@ -70,6 +74,12 @@ def metrics() -> Metrics:
     return Metrics(Path(directory) if directory else None)
 
 
+def stopping() -> bool:
+    """Whether the launcher is about to end this service."""
+    directory = environment().get(VARIABLE)
+    return directory is not None and draining.announced(Path(directory))
+
+
 def audit() -> Audit:
     """Where events go: counted, and to the log."""
     return Metered(EventLog(), metrics())
@@ -78,6 +88,11 @@ def audit() -> Audit:
 def environment() -> Mapping[str, str]:
     """The process's environment."""
     return os.environ
+
+
+def configuration_file() -> Path:
+    """The configuration file of this process."""
+    return config.configuration_file(environment())
 
 
 def load_settings(variables: Mapping[str, str] | None = None, *, demo: bool = False) -> config.Settings:
@@ -156,6 +171,13 @@ def _aside(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -
     if monkey.is_module_patched("socket"):
         return cast("_T", gevent.get_hub().threadpool.apply(function, args, kwargs))
     return function(*args, **kwargs)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """A block that is ended by TimeoutError after so many seconds, where requests share a thread (a gevent worker)."""
+    with gevent.Timeout(seconds, TimeoutError()) if monkey.is_module_patched("socket") else nullcontext():
+        yield
 
 
 def key_rings(settings: config.Settings) -> dict[str, KeyRing]:
@@ -248,8 +270,21 @@ def issue(
 
 def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
+    remote = settings.upload.remote
+    fetched = HttpsFiles(hosts=HostNames.of(remote.hosts), seconds=remote.seconds, audit=audit())
+    fetching = Fetching(fetched, profiles(settings), remote.enabled, clock)
     return Accept(
-        accepted_keys(settings), _cross_off(settings), nonces, files, inspect, clock, chance, audit(), throttle
+        accepted_keys(settings),
+        _cross_off(settings),
+        nonces,
+        files,
+        inspect,
+        clock,
+        chance,
+        audit(),
+        throttle,
+        settings.upload.lease,
+        fetching,
     )
 
 
@@ -264,8 +299,8 @@ def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
 
 
 def revoke(settings: config.Settings, nonces: NonceStore) -> Revoke:
-    """The use case that makes a credential unspendable."""
-    return Revoke(tuple(settings.accounts), nonces, audit())
+    """The use case that makes credentials unspendable."""
+    return Revoke(tuple(settings.accounts), tuple(settings.profiles), tuple(settings.callers), nonces, clock, audit())
 
 
 def explain(settings: config.Settings, nonces: NonceStore) -> Explain:

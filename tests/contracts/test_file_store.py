@@ -13,6 +13,7 @@ import pytest
 from tests.support.files import content_at, keep, received, record_of
 from tokensvc.adapters.disk_files import DiskFiles
 from tokensvc.core.errors import Refusal
+from tokensvc.core.upload import StoredFile
 from tokensvc.ports import FileStore, NameTaken
 
 
@@ -193,6 +194,33 @@ def test_of_many_that_replace_one_path_at_once_each_becomes_a_version(store: Fil
     found[1].close()
     assert found[0].version_name == "Version 20"
     assert {earlier.version_id for earlier in found[0].earlier} | {found[0].version_id} == set(kept)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_the_same_version_is_kept_once_however_often_it_comes(store: FileStore, replace: bool) -> None:
+    """As it was kept the first time, also when another has taken its place since."""
+    first = keep(store, b"content", version_id="v1", uploaded_at=1)
+    again = received(store, b"content")
+    assert store.keep(again, record_of(b"content", version_id="v1", uploaded_at=2), replace=replace) == first
+    later = keep(store, b"later", replace=True)
+    third = received(store, b"content")
+    assert store.keep(third, record_of(b"content", version_id="v1"), replace=replace).version_id == "v1"
+    assert content_at(store) == b"later"
+    assert later.version_name == "Version 2"
+
+
+def test_of_many_that_keep_the_same_version_at_once_all_are_told_of_one(store: FileStore) -> None:
+    start = Barrier(20)
+
+    def race(number: int) -> StoredFile:
+        incoming = received(store, b"content")
+        start.wait()
+        return store.keep(incoming, record_of(b"content", version_id="v1", uploaded_at=number), replace=False)
+
+    with ThreadPoolExecutor(20) as pool:
+        kept = list(pool.map(race, range(20)))
+    assert all(one == kept[0] for one in kept)
+    assert content_at(store) == b"content"
 
 
 def test_replace_of_nothing_is_keep(store: FileStore) -> None:

@@ -13,8 +13,11 @@ from tokensvc.core.quotas import (
     LONGEST_WINDOW_SECONDS,
     MOST_COUNTED,
     MOST_PER_DAY,
+    Left,
     LimitName,
     Quota,
+    Remaining,
+    left_of,
     quota_of,
     refusal_of,
     subject_id,
@@ -93,6 +96,22 @@ def test_a_refusal_says_the_limit_and_when_it_passes(
     refusal = refusal_of(Quota(SUBJECT, Rate(60, 60), 1000, 50), limit, 7)
     assert (refusal.code, refusal.retry_after, refusal.allowance) == (code, 7, allowance)
     assert re.search(words, f"{refusal.detail} {refusal.remedy}")
+
+
+@pytest.mark.parametrize(
+    ("remaining", "left"),
+    [
+        (Remaining(), None),
+        (Remaining(3, 4, 5), Left(Allowance("rate", 60, 60), 3)),
+        (Remaining(4, 3, 5), Left(Allowance("per_day", 1000, 86_400), 3)),
+        (Remaining(5, 4, 0), Left(Allowance("outstanding", 50, None), 0)),
+        (Remaining(3, 3, 3), Left(Allowance("per_day", 1000, 86_400), 3)),
+        (Remaining(3, None, 3), Left(Allowance("outstanding", 50, None), 3)),
+    ],
+)
+def test_what_is_left_is_what_the_limit_with_the_fewest_says(remaining: Remaining, left: Left | None) -> None:
+    """Of equals it is the one that refuses longest."""
+    assert left_of(Quota(SUBJECT, Rate(60, 60), 1000, 50), remaining) == left
 
 
 @pytest.mark.parametrize(

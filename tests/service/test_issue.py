@@ -25,7 +25,8 @@ from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.window import LEEWAY_SECONDS, MARGIN_SECONDS
 from tokensvc.ports import Outcome, Recording
-from tokensvc.service.issue import MOST_STEPS_BACK, Issue, new_request
+from tokensvc.service.issue import MOST_STEPS_BACK, Issue
+from tokensvc.service.request_names import new_request
 
 from .conftest import Notes, bearer
 
@@ -39,7 +40,7 @@ def ask(name: str = "a.png", **more: Any) -> AskV2:
 
 
 def issue_v2(service: Service, asked: AskV2 | None = None, profile: str = "default") -> str:
-    return service.issue.v2(profile, bearer(service.api_key), asked or ask())
+    return service.issue.v2(profile, bearer(service.api_key), asked or ask()).credential
 
 
 def times(token: str) -> tuple[int, int]:
@@ -115,14 +116,14 @@ class Scripted:
 
 
 def issue_v1(service: Service, asked: AskV1 | None = None) -> v1.Credential:
-    return service.issue.v1("default", bearer(service.api_key), asked or AskV1())
+    return service.issue.v1("default", bearer(service.api_key), asked or AskV1()).credential
 
 
 def test_a_token_of_ours_that_is_taken_is_replaced_by_another(service: Service) -> None:
     taken, free = os.urandom(16), os.urandom(16)
     # Each try takes a token, and the name of a request.
     unlucky = replace(service.issue, chance=Scripted(taken, None, taken, None, free, None))
-    tokens = [unlucky.v1("default", bearer(service.api_key), AskV1()).token for _ in range(2)]
+    tokens = [unlucky.v1("default", bearer(service.api_key), AskV1()).credential.token for _ in range(2)]
     assert tokens == [str(uuid.UUID(bytes=drawn, version=4)) for drawn in (taken, free)]
 
 
@@ -159,6 +160,7 @@ def test_the_record_tells_who_was_granted_what_and_outlives_the_credential(servi
     state, _, _, grant = value_of(service, nonce).split(":", 3)
     assert state == "I"
     assert json.loads(grant) == {
+        "account": "default",
         "profile": "default",
         "source": "backend",
         "subject": "ci",
@@ -169,8 +171,8 @@ def test_the_record_tells_who_was_granted_what_and_outlives_the_credential(servi
 def test_an_issue_is_noted_without_its_token(service: Service) -> None:
     notes = Notes()
     noting = replace(service.issue, audit=notes)
-    credential = noting.v1("default", bearer(service.api_key), AskV1())
-    token = noting.v2("short", bearer(service.api_key), ask())
+    credential = noting.v1("default", bearer(service.api_key), AskV1()).credential
+    token = noting.v2("short", bearer(service.api_key), ask()).credential
     facts = {"source": "backend", "subject": "ci"}
     assert notes.notes == [
         (
@@ -244,7 +246,7 @@ def test_a_lost_reply_costs_no_credential_and_makes_no_second_one(service: Servi
         with contextlib.closing(connect(proxy.url, connections=2)) as client:
             nonces = RedisNonces(client, chance=os.urandom)
             before = service.on_record()
-            token = replace(service.issue, nonces=nonces).v2("default", bearer(service.api_key), ask())
+            token = replace(service.issue, nonces=nonces).v2("default", bearer(service.api_key), ask()).credential
         assert proxy.injected == 1
     assert len(service.on_record() - before) == 1
     assert times(token) == (service.clock.now, service.clock.now + 1800)
@@ -318,7 +320,7 @@ def test_a_key_that_is_retired_still_verifies_and_the_active_one_signs(service: 
     ring = service.issue.rings["default"]
     old = KeyPair("default", "public_old", Secret("private_old_0123456789abcdef"))
     rotated = replace(service.issue, rings={"default": KeyRing((old, *ring.pairs), ring.active)})
-    credential = rotated.v1("default", bearer(service.api_key), AskV1())
+    credential = rotated.v1("default", bearer(service.api_key), AskV1()).credential
     assert credential.public_key == service.public_key
     refused(lambda: rotated.v1("default", bearer(service.api_key), AskV1(public_key="public_old")), Code.KEY_MISMATCH)
 

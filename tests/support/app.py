@@ -170,7 +170,7 @@ class Service:
         self.accept = replace(wiring.accept(self.settings, self.nonces, self.files, throttle), clock=self.clock)
         self.redeem = replace(wiring.redeem(self.settings, self.nonces), clock=self.clock)
         self.introspect = replace(wiring.introspect(self.settings, self.nonces), clock=self.clock)
-        self.revoke = wiring.revoke(self.settings, self.nonces)
+        self.revoke = replace(wiring.revoke(self.settings, self.nonces), clock=self.clock)
         self.explain = replace(wiring.explain(self.settings, self.nonces), clock=self.clock)
         self.rights = wiring.rights(sources, throttle)
         self.app = create_app(self.doors())
@@ -200,6 +200,7 @@ class Service:
             demo=Demo(demo, COOKIE),
             audit=wiring.audit(),
             measured=Measured(wiring.metrics().text, self.rights),
+            stopping=lambda: False,
         )
         return replace(doors, **changed)
 

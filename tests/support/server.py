@@ -152,7 +152,7 @@ def serving(
     if certificate:
         environment["GUNICORN_CMD_ARGS"] = f"--certfile {certificate.certificate_path} --keyfile {certificate.key_path}"
     service = Service(url, port, data_dir, directory / "service.log", keys, certificate)
-    arguments = ["serve", "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
+    arguments = ["serve", "--bind", f"127.0.0.1:{port}", "--workers", str(workers), "--drain", "0"]
     with _running(service, arguments, environment):
         yield service
 

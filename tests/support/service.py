@@ -257,7 +257,19 @@ class Client:
 def serving(deployment: Deployment, *options: str, **settings: str) -> Iterator[tuple[Running, Client]]:
     """`tokensvc serve` on a port of its own, ready, while the block lasts."""
     port = free_port()
-    command = [sys.executable, "-m", "tokensvc", "serve", "--bind", f"127.0.0.1:{port}", "--workers", "2", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "tokensvc",
+        "serve",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--workers",
+        "2",
+        "--drain",
+        "0",
+        *options,
+    ]
     client = Client(port, deployment.api_key)
     with running(command, deployment, client, **settings) as service:
         yield service, client

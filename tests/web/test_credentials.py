@@ -201,6 +201,7 @@ def test_one_ask_makes_one_record_that_tells_nothing_of_the_token(service: Servi
     assert isinstance(value, bytes)
     assert token.encode() not in key + value
     assert json.loads(value.split(b":", 3)[3]) == {
+        "account": "default",
         "profile": "default",
         "source": "backend",
         "subject": "ci",
@@ -211,6 +212,15 @@ def test_one_ask_makes_one_record_that_tells_nothing_of_the_token(service: Servi
 
 
 # Profiles and callers, for both versions
+
+
+def test_the_default_profile_has_its_name_too_and_nobody_is_redirected(service: Service) -> None:
+    for path in ("/auth/default", "/auth"):
+        assert service.send("GET", path, service.bearer).status_code == 200
+        assert service.send("POST", path, service.bearer, json={"uploadPayload": {}}).status_code == 200
+        assert service.send("GET", f"{path}/limits", service.bearer).get_json()["profile"] == "default"
+        batch = service.send("POST", f"{path}/batch", service.bearer, json={"version": "v1", "count": 1})
+        assert batch.status_code == 200
 
 
 def test_a_profile_by_path_has_its_own_lifetime(service: Service) -> None:

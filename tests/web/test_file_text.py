@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.app import KEPT_NONE, Service, png
 from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.remote import MAX_URL_CHARACTERS, RemoteUrl
 from tokensvc.web.file_text import SHORTEST_UNMARKED, decode, encoded_bytes
 
 from .imagekit_answers import TOO_LARGE, assert_kept, assert_refused
@@ -22,6 +23,7 @@ NO_BASE64 = "file is a text that is no base64, no data URI and no URL."
 
 def decoded(*pieces: bytes, max_bytes: int = 1000) -> bytes | None:
     content = decode(iter(pieces), max_bytes=max_bytes)
+    assert not isinstance(content, RemoteUrl)
     return None if content is None else b"".join(content)
 
 
@@ -76,9 +78,25 @@ def test_plain_text_of_base64_letters_is_taken_from_24_characters_on_or_with_its
     assert decoded(b"aGVsbG8=\n") == b"hello"
 
 
-@pytest.mark.parametrize("url", ["https://x.example/a.png", "HTTP://x", "file:///etc/passwd", "gopher://[::1]:6379/_x"])
-def test_a_url_is_refused_as_one(url: str) -> None:
-    assert refused(url.encode()) == "file is a URL, and this service does not fetch files."
+@pytest.mark.parametrize("length", [30, 256, 1000, MAX_URL_CHARACTERS])
+@pytest.mark.parametrize("size", [1, 100, 5000])
+def test_a_url_is_read_as_one_however_the_stream_cuts_it(length: int, size: int) -> None:
+    url = "HTTPS://x.example/".ljust(length, "a")
+    content = decode(iter(cut(url.encode(), range(size, length, size))), max_bytes=10_000)
+    assert content == RemoteUrl.parse(url)
+    assert str(content) == url.replace("HTTPS", "https")
+
+
+@pytest.mark.parametrize("url", ["HTTP://x", "file:///etc/passwd", "gopher://[::1]:6379/_x"])
+def test_a_url_of_another_scheme_is_refused_as_one(url: str) -> None:
+    assert refused(url.encode()) == "file is a URL that does not begin with https://."
+
+
+def test_a_url_is_read_no_further_than_one_may_be_long() -> None:
+    pieces = iter([b"https://x.example/".ljust(300, b"a")] * 100)
+    with pytest.raises(Refusal, match="at most 2048 are allowed"):
+        decode(pieces, max_bytes=10**9)
+    assert len(list(pieces)) == 93
 
 
 GOOD = b"QUJD" * 80

@@ -220,3 +220,19 @@ def test_who_sends_forged_ones_is_slowed_down(service: Service) -> None:
     answer = ask(service, headers)
     refused(answer, 403, "rate.limited")
     assert answer.headers["Retry-After"] == "7"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH"])
+def test_a_proxy_may_ask_by_the_method_that_it_holds_back(service: Service, method: str) -> None:
+    headers = headers_v1(service.credential())
+    peer = {"REMOTE_ADDR": PROXY}
+    assert service.send(method, "/forward-auth", headers, environ_base=peer).status_code == 204
+    assert service.send(method, "/forward-auth", headers, environ_base=peer).status_code == 403
+
+
+def test_a_proxy_that_takes_only_200_for_a_yes_gets_it(service: Service) -> None:
+    headers = headers_v1(service.credential())
+    peer = {"REMOTE_ADDR": PROXY}
+    answer = service.send("POST", "/forward-auth?ok=200", headers, environ_base=peer)
+    assert (answer.status_code, answer.headers["X-Tokensvc-Subject"]) == (200, "ci")
+    assert service.send("POST", "/forward-auth?ok=200", headers, environ_base=peer).status_code == 403

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.app import ORIGIN
 from tests.support.valkey import Valkey
+from tokensvc.web import create_app
 
 from .conftest import problem_of
 
@@ -51,3 +52,13 @@ def test_the_probes_issue_nothing(service: Service) -> None:
     for path in ("/livez", "/readyz"):
         service.send("GET", path, {**service.bearer, "Origin": ORIGIN})
     assert service.on_record() <= before
+
+
+def test_a_service_that_is_about_to_stop_is_not_ready_and_serves_on(make_service: ServiceMaker) -> None:
+    service = make_service()
+    service.app = create_app(service.doors(stopping=lambda: True))
+    service.client = service.app.test_client()
+    answer = service.send("GET", "/readyz")
+    assert (answer.status_code, answer.get_json()) == (503, {"status": "stopping"})
+    assert service.send("GET", "/livez").status_code == 200
+    assert service.credential()

@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.support.app import KEPT_NONE, Service, basic
+from tests.support.app import KEPT_NONE, ORIGIN, Service, basic
 from tests.support.valkey import wait_until
 from tokensvc.adapters.event_log import EventLog
 from tokensvc.adapters.throttle import DEFAULT_ANONYMOUS, DEFAULT_FAILURES, RedisThrottle
@@ -94,6 +94,28 @@ def test_the_sixty_first_in_the_minute_is_told_when_to_come_back(make_limited: A
     assert f"in {wait} s" in answer.get_json()["help"]
     assert answer.headers["RateLimit-Policy"] == '"rate";q=60;w=60'
     assert answer.headers["RateLimit"] == f'"rate";r=0;t={wait}'
+
+
+def test_each_credential_tells_how_many_are_left_and_a_page_may_read_it(make_limited: Any) -> None:
+    """As a refusal tells it; of several limits the one that ends first."""
+    service: Service = make_limited(rate=Rate(4, 60), per_day=5, outstanding=9)
+    answers = [
+        service.get(Origin=ORIGIN),
+        service.post({"uploadPayload": {"fileName": "a.png"}}, Origin=ORIGIN),
+        service.send("POST", "/auth/batch", service.bearer, json={"version": "v1", "count": 1}),
+        service.send("POST", "/auth/batch", service.bearer, json={"version": "v2", "uploads": [{"fileName": "b"}]}),
+    ]
+    assert {answer.status_code for answer in answers} == {200}
+    assert [answer.headers["RateLimit"] for answer in answers] == [f'"rate";r={left}' for left in (3, 2, 1, 0)]
+    assert {answer.headers["RateLimit-Policy"] for answer in (*answers, service.get())} == {'"rate";q=4;w=60'}
+    for answer in answers[:2]:
+        exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+        assert {"RateLimit", "RateLimit-Policy"} <= set(exposed)
+
+
+def test_without_a_limit_nothing_is_told_of_it(make_limited: Any) -> None:
+    service: Service = make_limited()
+    assert not [name for name, _ in service.get().headers if name.startswith("RateLimit")]
 
 
 def test_who_comes_back_when_told_to_is_served(make_limited: Any) -> None:

@@ -20,6 +20,8 @@ from .test_credentials import assert_credential_headers
 ALL = {
     "callers": ["backend"],
     "lifetime": 900,
+    "uses": 3,
+    "spend": "on-success",
     "force": {"folder": "/users/{subject}/{date}"},
     "allow": {
         "fileName": True,
@@ -68,6 +70,8 @@ def test_a_profile_that_says_nothing(service: Service) -> None:
         "profile": "default",
         "versions": ["v1", "v2"],
         "lifetime": 1800,
+        "uses": 1,
+        "spend": "on-attempt",
         "max_bytes": MAX_FILE_BYTES,
         "types": [],
         "parameters": {
@@ -90,6 +94,8 @@ def test_a_profile_that_says_all(limited: Service, subject: str) -> None:
         "profile": "all",
         "versions": ["v1", "v2"],
         "lifetime": 900,
+        "uses": 3,
+        "spend": "on-success",
         "max_bytes": 5000,
         "types": ["image/*"],
         "parameters": {
@@ -213,9 +219,25 @@ def test_a_cookie_alone_does_not_count(make_service: ServiceMaker) -> None:
 def test_nothing_is_issued_by_another_method(service: Service, method: str) -> None:
     before = service.on_record()
     answer = service.send(method, "/auth/limits", service.bearer, json={"uploadPayload": {"fileName": "a"}})
-    assert answer.status_code in (404, 405)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD")
     assert service.send(method, "/auth/short/limits", service.bearer).status_code == 405
     assert service.on_record() == before
+
+
+@pytest.mark.parametrize(("path", "method"), [("/auth/limits", "GET"), ("/auth/batch", "POST")])
+def test_what_is_no_profile_has_its_own_methods_only(service: Service, path: str, method: str) -> None:
+    preflight = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+    assert service.send("OPTIONS", path, preflight).headers["Access-Control-Allow-Methods"] == method
+    other = {"GET": "POST", "POST": "GET"}[method]
+    assert problem_of(service.send(other, path, service.bearer), 405, "method") == "Method Not Allowed."
+    assert service.get(profile=f"{path[6:]}s").get_json()["code"] == "profile.unknown"
+
+
+def test_the_headers_tell_the_limit_with_the_fewest_left(limited: Service, service: Service) -> None:
+    policy, left = '"outstanding";q=50', '"outstanding";r=50'
+    answer = ask(limited, "/auth/all/limits")
+    assert (answer.headers["RateLimit-Policy"], answer.headers["RateLimit"]) == (policy, left)
+    assert "RateLimit" not in ask(service).headers
 
 
 def test_a_ticket_that_is_good_once_is_not_used_up(make_service: ServiceMaker) -> None:

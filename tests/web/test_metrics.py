@@ -149,6 +149,22 @@ def test_an_upload_is_counted_from_issue_to_bytes(service: Service, version: str
     assert since.of("tokensvc_store_outages_total") == 0
 
 
+def test_what_other_uploaders_spend_is_counted_with_its_age(service: Service) -> None:
+    """And what was refused has none."""
+    since = Since(service)
+    body = {"version": "v1", **service.get().get_json()}
+    reader = {"Authorization": f"Bearer {service.reader_key}"}
+    service.clock.now += 45
+    assert service.send("POST", "/redeem", reader, json=body).status_code == 200
+    assert service.send("POST", "/redeem", reader, json=body).status_code == 409
+    events = "tokensvc_events_total"
+    assert since.of(events, event="redeemed", version="v1", profile="default") == 1
+    assert since.of(events, event="replayed", version="v1", profile="") == 1
+    assert since.of("tokensvc_redemption_age_seconds_count") == 1
+    assert since.of("tokensvc_redemption_age_seconds_bucket", le="30.0") == 0
+    assert since.of("tokensvc_redemption_age_seconds_bucket", le="60.0") == 1
+
+
 def test_a_refusal_is_counted_by_code_and_profile_but_not_under_a_name_that_is_none(service: Service) -> None:
     since = Since(service)
     problem_of(service.get("expire=300", profile="short"), 400, "expire.invalid")

@@ -46,7 +46,9 @@ PROMISED = {
     "credential.unissued": 403,
     "credential.revoked": 403,
     "credential.stale": 403,
+    "idempotency.mismatch": 422,
     "credential.replayed": 409,
+    "credential.held": 409,
     "store.unavailable": 503,
     "too_large": 413,
     "not_found": 404,
@@ -341,11 +343,15 @@ def test_every_refusal_has_the_shape_and_the_status_of_its_code(service: Service
         ("tokens.example@evil.example", 400),
         ("tokens.example/x", 400),
         ("[::2]", 400),
+        ("below.example", 200),
+        ("a.below.example:8000", 200),
+        ("abelow.example", 400),
         ("", 400),
     ],
 )
 def test_only_listed_hosts_are_answered(make_service: ServiceMaker, host: str, status: int) -> None:
-    service: Service = make_service(change=lambda tables: tables.update(hosts=["tokens.example", "127.0.0.1", "[::1]"]))
+    hosts = ["tokens.example", "127.0.0.1", "[::1]", ".below.example"]
+    service: Service = make_service(change=lambda tables: tables.update(hosts=hosts))
     answer = service.send("GET", "/auth", {**service.bearer, "Host": host})
     if status == 200:
         assert answer.status_code == 200

@@ -118,7 +118,8 @@ class DiskFiles:
     def keep(self, incoming: Incoming, file: StoredFile, *, replace: bool) -> StoredFile:
         """Make a sealed file visible at `file.file_path`, atomically and durably; or NameTaken, Outage, or Refusal.
 
-        With `replace` it becomes the next version of what is there. After NameTaken the incoming file is still there,
+        With `replace` it becomes the next version of what is there. A version that is there already is returned as it
+        is. After NameTaken the incoming file is still there,
         to be kept under another name. An Outage leaves nothing behind, but for one case: if the disk does not confirm
         the last step, the file stays, whole.
         """
@@ -166,21 +167,27 @@ class DiskFiles:
         held = self._object(file.version_id)
         _make_folder(entry.parent)
         _make_folder(held.parent)
-        with contextlib.ExitStack() as undo:
-            os.link(content, held)  # never onto another file, as a rename would
-            undo.callback(_unlink, held)
+        # The lock comes first: who finds bytes under this version's name then knows that they are of a killed worker.
+        with _locked(entry.parent), contextlib.ExitStack() as undo:
+            current = _read_document(entry)
+            if current is not None:
+                if (same := current.at_version(file.version_id)) is not None:
+                    return same
+                if not replace:
+                    raise NameTaken(file.file_path)
+                file = file.after(current)
+            try:
+                os.link(content, held)  # never onto another file, as a rename would
+                undo.callback(_unlink, held)
+            except FileExistsError:
+                _require_same_bytes(held, file.sha256)
+                os.utime(held)  # it is old enough to be swept
             _sync_folder(held.parent)
-            with _locked(entry.parent):
-                current = _read_document(entry)
-                if current is not None:
-                    if not replace:
-                        raise NameTaken(file.file_path)
-                    file = file.after(current)
-                document = self._write_document(file, undo)
-                document.replace(entry)
-                # Visible from here on. Taking it back could take away what another has put in its place since.
-                undo.pop_all()
-                _sync_folder(entry.parent)
+            document = self._write_document(file, undo)
+            document.replace(entry)
+            # Visible from here on. Taking it back could take away what another has put in its place since.
+            undo.pop_all()
+            _sync_folder(entry.parent)
         return file
 
     def _write_document(self, file: StoredFile, undo: contextlib.ExitStack) -> Path:
@@ -209,6 +216,12 @@ def _read_document(path: Path) -> StoredFile | None:
         return None
     except (ValueError, TypeError, KeyError, AttributeError):
         raise Outage("A document of the file index cannot be read.") from None
+
+
+def _require_same_bytes(path: Path, sha256: str) -> None:
+    with path.open("rb") as content:
+        if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
+            raise FileExistsError(errno.EEXIST, "another file has its version id")
 
 
 def _version_ids(path: Path) -> tuple[str, ...]:

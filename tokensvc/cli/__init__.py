@@ -6,7 +6,7 @@ import click
 
 from tokensvc import __version__
 
-from . import configuration, issuing, key_making, policies, running
+from . import configuration, issuing, key_making, policies, revoking, running, spending
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -21,6 +21,10 @@ for _command in (
     running.store,
     running.preflight,
     issuing.issue,
+    spending.verify_command,
+    spending.explain,
+    spending.redeem,
+    revoking.revoke,
     key_making.keys,
     policies.policy,
     configuration.config_group,

@@ -47,7 +47,7 @@ def schema_command() -> None:
 def _summary(settings: Settings) -> dict[str, Any]:
     callers = {name: source.kind for name, source in settings.callers.items()}
     return {
-        "accounts": {name: _keys(ring) for name, ring in wiring.key_rings(settings).items()},
+        "accounts": {name: pairs_of(ring) for name, ring in wiring.key_rings(settings).items()},
         "callers": callers,
         "profiles": {
             name: {
@@ -62,7 +62,8 @@ def _summary(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _keys(ring: KeyRing) -> list[dict[str, Any]]:
+def pairs_of(ring: KeyRing) -> list[dict[str, Any]]:
+    """The key pairs as JSON has them."""
     return [
         {
             "public_key": pair.public_key,
@@ -74,14 +75,19 @@ def _keys(ring: KeyRing) -> list[dict[str, Any]]:
     ]
 
 
+def sentence_of(account: str, pair: dict[str, Any]) -> str:
+    """A key pair as people read it."""
+    role = "signs" if pair["signs"] else "is accepted"
+    until = "" if pair["accept_until"] is None else f" until {pair['accept_until']} (Unix time)"
+    return f"{account}: {pair['public_key']} {role}{until}; private key {pair['fingerprint']}"
+
+
 def _tell(settings: Settings) -> None:
     summary, warnings = _summary(settings), cautions(settings)
     click.echo("The configuration is good.\naccounts")
     for name, pairs in summary["accounts"].items():
         for pair in pairs:
-            role = "signs" if pair["signs"] else "is accepted"
-            until = "" if pair["accept_until"] is None else f" until {pair['accept_until']} (Unix time)"
-            click.echo(f"  {name}: {pair['public_key']} {role}{until}; private key {pair['fingerprint']}")
+            click.echo(f"  {sentence_of(name, pair)}")
     click.echo("callers")
     for name, kind in summary["callers"].items():
         click.echo(f"  {name}: {kind}")

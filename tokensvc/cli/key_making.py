@@ -1,4 +1,4 @@
-"""`tokensvc keys`: api keys, whose text is shown once and kept nowhere."""
+"""`tokensvc keys`: api keys, whose text is shown once and kept nowhere; and the accounts' key pairs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from tokensvc import wiring
 from tokensvc.adapters.api_keys import new_api_key
 from tokensvc.config import ApiKey
 
+from .key_pairs import activate, add, list_pairs, remove
 from .telling import json_option
 
 
 @click.group()
 def keys() -> None:
-    """Make keys."""
+    """Make api keys, and change the accounts' key pairs."""
+
+
+for _command in (list_pairs, add, activate, remove):
+    keys.add_command(_command)
 
 
 @keys.command(name="new")

@@ -73,9 +73,18 @@ def dev_command(bind: str, data: Path | None, origins: tuple[str, ...]) -> None:
 @click.command()
 @click.option("--bind", metavar="HOST:PORT", help="Address to listen on. [default: 0.0.0.0:$PORT, 8000]")
 @click.option("--workers", type=click.IntRange(1, 64), help="Worker processes. [default: WEB_CONCURRENCY, else cores]")
-def serve(bind: str | None, workers: int | None) -> None:
+@click.option(
+    "--drain",
+    type=click.FloatRange(0, 60),
+    default=2,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long /readyz says no after TERM while requests are still served.",
+)
+def serve(bind: str | None, workers: int | None, drain: float) -> None:
     """Run in production: configuration from the environment and tokensvc.toml.
 
+    TERM ends it with no request lost: balancers that look at /readyz are told first. INT does not wait for them.
     With no REDIS_URL a Valkey of our own is started in the data directory and stopped after the workers.
     """
     environment = dict(wiring.environment())
@@ -85,7 +94,14 @@ def serve(bind: str | None, workers: int | None) -> None:
         workers or settings.workers or len(os.sched_getaffinity(0)),
         "tokensvc.application:create()",
     )
-    _launch(command, environment, settings, cautions(settings), may_reload=lambda: _may_reload(environment))
+    _launch(
+        command,
+        environment,
+        settings,
+        cautions(settings),
+        may_reload=lambda: _may_reload(environment),
+        drain_seconds=drain,
+    )
 
 
 @click.command()
@@ -119,6 +135,7 @@ def _launch(
     settings: Settings,
     warnings: Sequence[Fault] = (),
     may_reload: Callable[[], bool] | None = None,
+    drain_seconds: float = 0,
 ) -> NoReturn:
     _require_files(settings)
     for warning in warnings:
@@ -126,7 +143,7 @@ def _launch(
     directory = wiring.store_directory(settings)
     start_store = None if settings.redis_url is not None else (lambda: embedded.start(directory))
     try:
-        status = launcher.run(command, environment, start_store, may_reload)
+        status = launcher.run(command, environment, start_store, may_reload, drain_seconds)
     except embedded.StoreFault as exc:
         click.echo(f"The embedded nonce store did not start: {exc}", err=True)
         sys.exit(OUTAGE)

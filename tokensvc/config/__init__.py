@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from .cases import load_cases
 from .cautions import cautions
 from .faults import ConfigurationError, Fault, faults_of
+from .key_pairs import with_active, with_pair, without_pair
 from .meaning import faults_in_meaning
-from .reading import read
+from .reading import configuration_file, read
 from .schema import schema
 from .settings import Settings
 from .sources import (
@@ -45,10 +46,14 @@ __all__ = [
     "Source",
     "TicketSource",
     "cautions",
+    "configuration_file",
     "load",
     "load_cases",
     "parse_rate",
     "schema",
+    "with_active",
+    "with_pair",
+    "without_pair",
 ]
 
 

@@ -33,6 +33,9 @@ def cautions(settings: Settings) -> list[Fault]:
 def _of_profile(place: str, profile: core.Profile, anonymous: set[str]) -> Iterator[Fault]:
     yield from _unbound(place, profile)
     yield from _anonymous(place, profile, anonymous)
+    if profile.uses.count > 1:
+        what = f"is {profile.uses.count}, and ImageKit itself takes each credential once, whatever is said here"
+        yield Fault(f"{place}.uses", what, "use the profile for the own upload endpoint and /redeem, or leave uses out")
     if profile.lifetime > LONGEST_LIFETIME_AT_IMAGEKIT:
         what = "is so close to an hour that ImageKit refuses the credential if its clock is behind"
         yield Fault(f"{place}.lifetime", what, f"set {LONGEST_LIFETIME_AT_IMAGEKIT} or less")

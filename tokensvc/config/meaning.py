@@ -12,13 +12,11 @@ from typing import Any, Final
 
 from tokensvc.core.keys import public_key_faults
 from tokensvc.core.params import PARAMETERS
+from tokensvc.core.profiles import RESERVED_NAMES
 
 from .faults import Fault
 from .openings import faults_of_reach, faults_of_secrets
 from .reading import Written
-
-RESERVED_PROFILES: Final = frozenset({"batch", "limits"})
-"""Path segments after /auth that mean something else."""
 
 _PROFILE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -95,7 +93,7 @@ def _profile(
     name: str, profile: Mapping[str, Any], accounts: Mapping[str, Any], callers: Mapping[str, Any]
 ) -> Iterator[Fault]:
     place = f"profiles.{name}"
-    if not _PROFILE.fullmatch(name) or name in RESERVED_PROFILES:
+    if not _PROFILE.fullmatch(name) or name in RESERVED_NAMES:
         yield Fault(place, "the name is not usable in a path", "use lower-case letters, digits, - and _")
     account = profile.get("account", "default")
     if accounts and isinstance(account, str) and account not in accounts:
@@ -107,7 +105,7 @@ def _profile(
             )
     for table in ("force", "allow", "defaults"):
         for parameter in _table(profile.get(table)):
-            if parameter not in PARAMETERS:
+            if parameter not in PARAMETERS and (table, parameter) != ("allow", "file"):
                 remedy = f"use some of: {', '.join(PARAMETERS)}"
                 yield Fault(f"{place}.{table}.{parameter}", "is no upload parameter", remedy)
 

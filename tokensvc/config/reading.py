@@ -73,15 +73,19 @@ class Written:
 def read(environment: Mapping[str, str]) -> Written:
     """Read everything; what cannot be read is a fault."""
     written = Written(environment)
-    named = environment.get("TOKENSVC_CONFIG", "")
-    path = Path(named or DEFAULT_FILE)
-    if named or path.exists():
+    path = configuration_file(environment)
+    if environment.get("TOKENSVC_CONFIG") or path.exists():
         _read_file(path, written)
     _read_secret_files(path.parent, written)
     _read_secret_lists(path.parent, written)
     _take_account(written)
     _take_single_variables(written)
     return written
+
+
+def configuration_file(environment: Mapping[str, str]) -> Path:
+    """The file that is read; it need not exist."""
+    return Path(environment.get("TOKENSVC_CONFIG") or DEFAULT_FILE)
 
 
 def _read_file(path: Path, written: Written) -> None:

@@ -15,6 +15,7 @@ from tokensvc.core.params import CLIENT_CHOICES
 from tokensvc.core.profiles import DEFAULT_LIFETIME_SECONDS
 from tokensvc.core.quotas import MOST_COUNTED, MOST_PER_DAY
 from tokensvc.core.rules import compile_rule
+from tokensvc.core.uses import MOST_USES, SpendMode, Uses
 from tokensvc.core.window import MAX_LIFETIME_SECONDS
 
 from .sources import Source
@@ -105,6 +106,18 @@ class Profile(Table):
         le=MAX_LIFETIME_SECONDS,
         description=f"seconds, at most {MAX_LIFETIME_SECONDS}; also the most that a client may ask for",
     )
+    uses: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_USES,
+        description="how many uploads each credential is good for, at the own upload endpoint, `/redeem` and "
+        "`/forward-auth`; ImageKit itself takes it once",
+    )
+    spend: SpendMode = Field(
+        default="on-attempt",
+        description='`"on-success"`: an upload that is refused or fails gives the credential back; only at the own '
+        "upload endpoint",
+    )
     unissued: Literal["refuse", "cross-off"] = Field(
         default="refuse",
         description='`"cross-off"`: also take, once, a credential that was minted elsewhere with the account\'s key',
@@ -117,7 +130,8 @@ class Profile(Table):
     allow: dict[str, AllowSpec] = Field(
         default=dict.fromkeys(sorted(CLIENT_CHOICES), True),
         description='upload parameters that a v2 client may choose, each `true`, a list, a `"glob*"`, '
-        '`{regex = "…"}` (RE2) or `{max_length = 64}`; any other is refused by name',
+        '`{regex = "…"}` (RE2) or `{max_length = 64}`; any other is refused by name. `file` says from which URLs '
+        "the own upload endpoint fetches a file, for both versions; left out: from none",
     )
     defaults: dict[str, str] = Field(
         default={}, description="upload parameters that are set where a v2 client says nothing; texts as in `force`"
@@ -136,6 +150,7 @@ class Profile(Table):
         """The profile as the rules know it; ValueError says which parameter it is that cannot be."""
         limits = self.limits
         rules = {parameter: compile_rule(spec) for parameter, spec in self.allow.items()}
+        remote = rules.pop("file", None)
         return core.Profile(
             name,
             self.account,
@@ -153,6 +168,8 @@ class Profile(Table):
                 limits.per_day,
                 limits.outstanding,
             ),
+            remote,
+            Uses(self.uses, self.spend),
         )
 
 
@@ -178,6 +195,21 @@ class Plan(Table):
     max_bytes: Bytes = Field(default=25_000_000, description='largest file, in bytes or as a text such as `"25MB"`')
 
 
+class Remote(Table):
+    """Files that the upload endpoint fetches where `file` is a URL: by https, and from public addresses only."""
+
+    enabled: bool = Field(
+        default=False,
+        description="whether servers with the private key may have files fetched; clients may where their profile's "
+        "`allow` names `file`",
+    )
+    hosts: list[HostName] = Field(
+        default=[],
+        description='hosts to fetch from, whoever asks: `"cdn.example"`, or `".example"` with all below it; empty: any',
+    )
+    seconds: int = Field(default=30, ge=1, le=300, description="for a whole fetch; the headers have 8 of them")
+
+
 class Upload(Table):
     """The own, ImageKit-compatible upload endpoint."""
 
@@ -191,7 +223,15 @@ class Upload(Table):
         description='where files are kept, such as `"file:///var/lib/tokensvc/files"`; left out: `files/` in the data '
         "directory",
     )
+    lease: int = Field(
+        default=60,
+        ge=1,
+        le=600,
+        description='seconds for which an upload under `spend = "on-success"` holds its credential, from the last byte '
+        "of the request; after a crash it is free when they have passed",
+    )
     plan: Plan = Field(default=Plan(), description="limits, below")
+    remote: Remote = Field(default=Remote(), description="files from URLs, below")
 
 
 class Settings(Table):

@@ -12,8 +12,6 @@ from typing import Any, Final
 from .faults import Fault
 
 _PROFILE_MEMBERS: Final = {
-    "uses": "leave it out: each credential is good for one upload",
-    "spend": "leave it out: a credential is spent by the first attempt with it",
     "when_store_is_down": "leave it out: nothing is issued then",
 }
 

@@ -32,6 +32,8 @@ class Code(StrEnum):
     CREDENTIAL_REVOKED = "credential.revoked"
     CREDENTIAL_STALE = "credential.stale"
     CREDENTIAL_REPLAYED = "credential.replayed"
+    CREDENTIAL_HELD = "credential.held"
+    IDEMPOTENCY_MISMATCH = "idempotency.mismatch"
     RATE_LIMITED = "rate.limited"
     QUOTA_EXCEEDED = "quota.exceeded"
     TOO_LARGE = "too_large"

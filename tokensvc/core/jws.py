@@ -41,22 +41,14 @@ class Verified:
 
 def sign(payload: bytes, *, key: bytes, kid: str) -> str:
     """Return the compact JWS of `payload`; header members in alphabetical order."""
-    signing_input = b"%b.%b" % (_header(kid), encode(payload))
-    return f"{signing_input.decode()}.{encode(mac.hmac_sha256(key, signing_input)).decode()}"
+    signing_input = f"{_header(kid)}.{encode(payload)}"
+    return f"{signing_input}.{encode(mac.hmac_sha256(key, signing_input.encode()))}"
 
 
 @lru_cache(maxsize=64)
-def _header(kid: str) -> bytes:
+def _header(kid: str) -> str:
     header = {"alg": "HS256", "kid": kid, "typ": "JWT"}
     return encode(json.dumps(header, separators=(",", ":")).encode())
-
-
-_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
-
-
-def encode(part: bytes) -> bytes:
-    """URL-safe base64 without padding."""
-    return b2a_base64(part, newline=False).translate(_URL_SAFE, b"=")
 
 
 def verify(text: str, key_of: Callable[[str], bytes | None]) -> Verified:
@@ -101,13 +93,21 @@ def _read_header(part: bytes) -> dict[str, Any]:
     return header
 
 
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+
+
+def encode(part: bytes) -> str:
+    """URL-safe base64 without padding."""
+    return b2a_base64(part, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
+
+
 def decode(part: str) -> bytes:
     """Decode URL-safe base64, refusing all but the one spelling of its bytes."""
     try:
         decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except ValueError:
         raise invalid("A part of the token is not URL-safe base64.") from None
-    if base64.urlsafe_b64encode(decoded).rstrip(b"=").decode() != part:
+    if encode(decoded) != part:
         raise invalid("A part of the token is not canonical base64.")
     return decoded
 

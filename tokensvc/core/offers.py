@@ -18,7 +18,9 @@ from .params import PARAMETERS
 from .profiles import Limits, Profile
 from .rules import AllowAny, AllowGlob, AllowList, Rule
 from .templates import Values, compile_template, fill, read_parts, values_for
+from .uses import Uses
 
+FILE: Final = "file"
 FREE: Final = "free"
 """Of a choice: any value that ImageKit takes."""
 
@@ -37,12 +39,16 @@ class ParameterOffer:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a caller may ask for. `lifetime` is in seconds, at most. `parameters` are those of a v2 upload."""
+    """What a caller may ask for. `lifetime` is in seconds, at most.
+
+    `parameters` are those of a v2 upload; and `file`, if the own upload endpoint also takes a URL.
+    """
 
     profile: str
     versions: tuple[Version, ...]
     lifetime: int
     limits: Limits
+    uses: Uses
     parameters: Mapping[str, ParameterOffer] = field(default_factory=dict)
 
 
@@ -59,16 +65,20 @@ def offer_of(profile: Profile, caller: Caller, now: int) -> Offer:
         if (name not in forced or name == "checks")
         and (choice := _choice(rule, values_for(caller, now, name))) is not None
     }
+    remote = None if profile.remote is None else _choice(profile.remote, values_for(caller, now, FILE))
+    fetched = {} if remote is None else {FILE: ParameterOffer(choose=remote)}
     return Offer(
         profile.name,
         tuple(sorted(profile.versions)),
         profile.lifetime,
         profile.limits,
+        profile.uses,
         {
             name: ParameterOffer(forced.get(name), chosen.get(name), defaults.get(name))
             for name in PARAMETERS
             if name in forced.keys() | chosen.keys() | defaults.keys()
-        },
+        }
+        | fetched,
     )
 
 

@@ -17,10 +17,14 @@ from .errors import Code, Refusal
 from .nonces import Version
 from .params import CLIENT_CHOICES, PARAMETERS, unfit
 from .rules import AllowAny, AllowGlob, AllowList, Rule
-from .templates import compile_template, fill
+from .templates import Place, compile_template, fill, read_parts
+from .uses import ONCE, Uses
 from .window import MAX_LIFETIME_SECONDS
 
 DEFAULT_LIFETIME_SECONDS: Final = 1800
+
+RESERVED_NAMES: Final = frozenset({"batch", "limits"})
+"""No profile has one of these: they are path segments after /auth that mean something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ class Profile:
     """A named bundle of limits. `callers` names the sources it trusts; an empty one lets nobody in.
 
     `allow` says what a v2 client may choose, by parameter; `force` and `defaults` are templates of form texts, which
-    are set whatever the client says, and where it says nothing. Raises `ValueError` with the parameter's name first.
+    are set whatever the client says, and where it says nothing. `remote` says from which URLs the own upload endpoint
+    fetches a file; None is from none. Raises `ValueError` with the parameter's name first.
     """
 
     name: str
@@ -80,6 +85,8 @@ class Profile:
     force: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
+    remote: Rule | None = None
+    uses: Uses = ONCE
 
     def __post_init__(self) -> None:
         if not 1 <= self.lifetime <= MAX_LIFETIME_SECONDS:
@@ -94,6 +101,7 @@ class Profile:
             _require_signable(name, text)
         if "folder" in self.allow:
             _require_folder_rule(self.allow["folder"])
+        _require_remote_rule(self.remote)
         _require_checks(self.limits, self.force)
 
 
@@ -129,6 +137,19 @@ def _require_checks(limits: Limits, force: Mapping[str, str]) -> None:
     """What the profile checks must be an expression; any value of a caller is as good for that as another."""
     sample = {name: fill(compile_template(text), lambda _: "x") for name, text in force.items()}
     compile_checks(limits, {name: text for name, text in sample.items() if name in ("folder", "checks")})
+
+
+def _require_remote_rule(rule: Rule | None) -> None:
+    """What it is filled with must be known when the file is fetched, and a claim is not: the record keeps none."""
+    patterns = rule.values if isinstance(rule, AllowList) else (rule.pattern,) if isinstance(rule, AllowGlob) else ()
+    for pattern in patterns:
+        claims = [part.name for part in read_parts(pattern) if isinstance(part, Place) and part.claim is not None]
+        if claims:
+            raise ValueError(
+                f"file: {{{claims[0]}}} is not known when a file is fetched; there are {{subject}} and {{date}}"
+            )
+        if not pattern.startswith("https://"):
+            raise ValueError(f"file: {pattern!r} matches no URL; begin it with https://")
 
 
 def _require_folder_rule(rule: Rule) -> None:

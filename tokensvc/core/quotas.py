@@ -62,6 +62,14 @@ class Remaining:
     outstanding: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How many more a subject may have at once, and the limit that says so: of several, the one with the fewest."""
+
+    allowance: Allowance
+    count: int
+
+
 def _require(name: str, value: int | None, most: int) -> None:
     if value is not None and not 1 <= value <= most:
         raise ValueError(f"{name} is from 1 to {most}.")
@@ -88,21 +96,43 @@ def subject_id(account: str, profile: str, source: str, subject: str) -> str:
 def refusal_of(quota: Quota, limit: LimitName, retry_after: int) -> Refusal:
     """The refusal of one more, with the limit that said so; `retry_after` is in seconds."""
     if limit == "rate" and quota.rate is not None:
-        allowance = Allowance("rate", quota.rate.count, quota.rate.seconds)
         code, detail = Code.RATE_LIMITED, f"{rate_text(quota.rate)} are issued to each caller; these are used up."
         remedy = f"Try again in {retry_after} s."
     elif limit == "per_day" and quota.per_day is not None:
-        allowance = Allowance("per_day", quota.per_day, DAY_SECONDS)
         code, detail = Code.QUOTA_EXCEEDED, f"{quota.per_day} a day (UTC) are issued to each caller; these are used up."
         remedy = f"Try again in {retry_after} s, when the next day begins."
     elif quota.outstanding is not None:
-        allowance = Allowance("outstanding", quota.outstanding, None)
         code = Code.QUOTA_EXCEEDED
         detail = f"{quota.outstanding} credentials that were issued to this caller have not been used yet."
         remedy = f"Upload with them, or wait: the next one of them ends in {retry_after} s."
     else:
         raise ValueError(f"The quota has no limit {limit}.")
-    return Refusal(code, detail, remedy, retry_after=retry_after, allowance=allowance)
+    return Refusal(code, detail, remedy, retry_after=retry_after, allowance=allowance_of(quota, limit))
+
+
+def allowance_of(quota: Quota, limit: LimitName) -> Allowance:
+    """A limit of the quota as answers show it; ValueError if the quota has no such limit."""
+    if limit == "rate" and quota.rate is not None:
+        return Allowance("rate", quota.rate.count, quota.rate.seconds)
+    if limit == "per_day" and quota.per_day is not None:
+        return Allowance("per_day", quota.per_day, DAY_SECONDS)
+    if limit == "outstanding" and quota.outstanding is not None:
+        return Allowance("outstanding", quota.outstanding, None)
+    raise ValueError(f"The quota has no limit {limit}.")
+
+
+def left_of(quota: Quota, remaining: Remaining) -> Left | None:
+    """What is left by the limit with the fewest left; of equals, the one that refuses longest. None without any."""
+    counts: tuple[tuple[LimitName, int | None], ...] = (
+        ("per_day", remaining.per_day),
+        ("outstanding", remaining.outstanding),
+        ("rate", remaining.rate),
+    )
+    known = [(count, name) for name, count in counts if count is not None]
+    if not known:
+        return None
+    count, name = min(known, key=lambda each: each[0])
+    return Left(allowance_of(quota, name), count)
 
 
 _UNITS: Final = {1: "second", 60: "minute", 3600: "hour", 86_400: "24 hours"}

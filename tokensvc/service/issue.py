@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from tokensvc.core import policy, v1, v2
 from tokensvc.core.callers import Caller, Once, Presented
@@ -16,13 +15,29 @@ from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.offers import Offer, offer_of
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile, find_profile
-from tokensvc.core.quotas import Quota, Remaining, quota_of, refusal_of
-from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Throttle
+from tokensvc.core.quotas import Left, Quota, Remaining, allowance_of, left_of, quota_of, refusal_of, subject_id
+from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Recording, Throttle
+
+from .request_names import new_request
 
 MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
 
+Fits = Callable[[bytes], bool]
+"""Whether a nonce of that material will do."""
+
 _MOST_OWN_TOKENS: Final = 3
+_MOST_TRIES: Final = 4096
+"""Of 64 places the right one is missed by all of so many once in 10^28 times."""
+_Credential = TypeVar("_Credential")
+
+
+@dataclass(frozen=True, slots=True)
+class Issued(Generic[_Credential]):
+    """What is on record and may leave; and how much more there is for its subject, if its profile counts that."""
+
+    credential: _Credential
+    left: Left | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +57,16 @@ class Issue:
     throttle: Throttle | None = None
     anonymous: frozenset[str] = frozenset()
 
-    def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> v1.Credential:
+    def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> Issued[v1.Credential]:
         """Issue a v1 credential, or raise a refusal or an outage."""
         grant = self._decide(profile_name, presented, ask)
-        ring = self.rings[grant.account]
+        ring, fits = self.rings[grant.account], self._fits(grant)
         for _ in range(_MOST_OWN_TOKENS):
-            token = grant.token or new_token(self.chance)
+            token = grant.token or new_token(self.chance, fits)
             credential = v1.mint(ring.signing, token, grant.window)
-            if self._record(grant, token.encode(), grant.window.record_until):
-                return credential
+            recording = self._record(grant, token.encode(), grant.window.record_until)
+            if recording.recorded:
+                return Issued(credential, self.left(grant, recording))
             if grant.token is not None:
                 raise Refusal(
                     Code.TOKEN_EXISTS,
@@ -60,19 +76,20 @@ class Issue:
                 )
         raise Refusal(Code.TOKEN_EXISTS, "No new token could be found.", "Try again.")
 
-    def v2(self, profile_name: str, presented: Presented, ask: AskV2) -> str:
+    def v2(self, profile_name: str, presented: Presented, ask: AskV2) -> Issued[str]:
         """Issue a v2 credential (the text of its JWT), or raise a refusal or an outage.
 
         Two equal payloads in one second would be one JWT, good for one upload. So an equal one is moved back in time
         by whole seconds until it is new: its lifetime is as asked or up to 30 s less, never more.
         """
         grant = self._decide(profile_name, presented, ask)
-        ring = self.rings[grant.account]
+        ring, fits = self.rings[grant.account], self._fits(grant)
         for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
             window = grant.window.earlier(step)
-            token = v2.mint(ring.signing, grant.parameters, window)
-            if self._record(grant, v2.signing_input(token), window.record_until):
-                return token
+            token = v2.mint(ring.signing, grant.parameters, window, fits)
+            recording = self._record(grant, v2.signing_input(token), window.record_until)
+            if recording.recorded:
+                return Issued(token, self.left(grant, recording))
         raise Refusal(
             Code.TOKEN_EXISTS,
             "Too many credentials for exactly these parameters were issued in the last seconds.",
@@ -100,12 +117,18 @@ class Issue:
             )
         return caller
 
-    def offer(self, profile_name: str, presented: Presented) -> tuple[Offer, Remaining]:
-        """What the caller may ask for, and how many more of it. Nothing is issued, counted or used up."""
+    def offer(self, profile_name: str, presented: Presented) -> tuple[Offer, Remaining, Left | None]:
+        """What the caller may ask for, how many more of it by each limit, and by the one with the fewest left.
+
+        Nothing is issued, counted or used up.
+        """
         profile, caller = self.admit(profile_name, presented)
         offer = offer_of(profile, caller, self.clock())
         quota = _quota_of(profile, caller.source, caller.subject)
-        return offer, Remaining() if quota is None else self.nonces.remaining(quota)
+        if quota is None:
+            return offer, Remaining(), None
+        remaining = self.nonces.remaining(quota)
+        return offer, remaining, left_of(quota, remaining)
 
     def admit(self, profile_name: str, presented: Presented) -> tuple[Profile, Caller]:
         """Return the profile of that name and who asks under it, or raise a refusal; strangers are slowed down."""
@@ -143,21 +166,36 @@ class Issue:
         if redemption.outcome is not Outcome.SPENT:
             raise Refusal(Code.CALLER_INVALID, "The ticket was used before.", "Fetch a new ticket for each credential.")
 
-    def _record(self, grant: Grant, material: bytes, until: int) -> bool:
-        """False if the nonce exists; a refusal if the subject has had its share."""
+    def _record(self, grant: Grant, material: bytes, until: int) -> Recording:
+        """What came of it: recorded, or it exists; a refusal if the subject has had its share."""
         nonce, request = nonce_id(grant.account, grant.version, material), new_request(self.chance)
         quota = self.quota(grant)
-        recording = self.nonces.record(nonce, grant=grant.to_text(), until=until, request=request, quota=quota)
-        if quota is not None and recording.limit is not None:
-            raise refusal_of(quota, recording.limit, recording.retry_after)
-        if not recording.recorded:
-            return False
-        self.note(grant, nonce)
-        return True
+        recording = self.nonces.record(
+            nonce, grant=grant.to_text(), until=until, request=request, quota=quota, uses=grant.uses
+        )
+        require_share(quota, recording)
+        if recording.recorded:
+            self.note(grant, nonce)
+        return recording
 
     def quota(self, grant: Grant) -> Quota | None:
         """What the grant's subject may have under its profile; None if that is not limited."""
         return _quota_of(self.profiles[grant.profile], grant.source, grant.subject)
+
+    def left(self, grant: Grant, recording: Recording) -> Left | None:
+        """How much more there is for the grant's subject after this recording; None if that is not counted."""
+        quota = self.quota(grant)
+        if quota is None or recording.limit is None or recording.remaining is None:
+            return None
+        return Left(allowance_of(quota, recording.limit), recording.remaining)
+
+    def fits(self, grant: Grant) -> Fits:
+        """Says of the material of a nonce whether it would be beside its subject."""
+        home = subject_id(grant.account, grant.profile, grant.source, grant.subject)
+        return lambda material: self.nonces.beside(nonce_id(grant.account, grant.version, material), home)
+
+    def _fits(self, grant: Grant) -> Fits | None:
+        return None if self.quota(grant) is None else self.fits(grant)
 
     def note(self, grant: Grant, nonce: NonceId) -> None:
         """Note for the audit that a credential is on record and about to leave."""
@@ -173,17 +211,26 @@ class Issue:
         )
 
 
-def new_token(chance: Chance) -> str:
-    """A random UUID (RFC 9562, version 4), as v1's nonce."""
-    digits = chance(16).hex()
+def require_share(quota: Quota | None, recording: Recording) -> None:
+    """Raise the refusal that the recording came to, if the subject has had its share."""
+    if quota is not None and recording.limit is not None and not recording.recorded:
+        raise refusal_of(quota, recording.limit, recording.retry_after)
+
+
+def new_token(chance: Chance, fits: Fits | None = None) -> str:
+    """A random UUID, as v1's nonce, that fits."""
+    for _ in range(_MOST_TRIES):
+        token = _uuid(chance(16).hex())
+        if fits is None or fits(token.encode()):
+            break
+    return token
+
+
+def _uuid(digits: str) -> str:
+    """The 32 hex digits as a UUID of version 4 (RFC 9562)."""
     variant = "89ab"[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _quota_of(profile: Profile, source: str, subject: str) -> Quota | None:
     return quota_of(profile.limits, account=profile.account, profile=profile.name, source=source, subject=subject)
-
-
-def new_request(chance: Chance) -> str:
-    """A name for one request of ours: 22 URL-safe characters, by which the nonce store knows a repetition."""
-    return base64.urlsafe_b64encode(chance(16)).rstrip(b"=").decode()

@@ -31,6 +31,7 @@ from .limits import limits_blueprint
 from .metrics import metrics_blueprint
 from .multipart import FormLimits
 from .operate import operate_blueprint
+from .profile_names import ProfileName
 from .redeem import redeem_blueprint
 from .uploads import uploads_blueprint
 
@@ -95,6 +96,7 @@ class Doors:
     demo: Demo | None
     audit: Audit
     measured: Measured
+    stopping: Callable[[], bool]
 
 
 def create_app(doors: Doors) -> Flask:
@@ -102,6 +104,8 @@ def create_app(doors: Doors) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # no redirects: a path is one of ours or nothing
+    app.url_map.redirect_defaults = False  # or /auth/default would be sent on to /auth
+    app.url_map.converters["profile"] = ProfileName
     app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it; members keep ImageKit's order
     app.config["PROXIES"] = doors.proxies
     problems.install(app, doors.audit, doors.issue.profiles)
@@ -113,7 +117,7 @@ def create_app(doors: Doors) -> Flask:
     app.register_blueprint(credentials_blueprint(issue))
     app.register_blueprint(limits_blueprint(issue, doors.uploads.max_file_bytes if doors.uploads else None))
     app.register_blueprint(batch_blueprint(Batch(issue)))
-    app.register_blueprint(health_blueprint(doors.ready))
+    app.register_blueprint(health_blueprint(doors.ready, doors.stopping))
     app.register_blueprint(metrics_blueprint(doors.measured.text, doors.measured.rights))
     app.register_blueprint(error_pages_blueprint())
     spending = doors.redeeming

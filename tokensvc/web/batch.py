@@ -12,6 +12,7 @@ from tokensvc.service.batch import MOST_IN_A_BATCH, Batch
 
 from .identity import presented
 from .json_bodies import private_json, read_object, require_members
+from .rate_headers import show_left
 
 MOST_BYTES: Final = 1024 * 1024
 
@@ -21,34 +22,30 @@ def batch_blueprint(batch: Batch) -> Blueprint:
     blueprint = Blueprint("batch", __name__)
 
     @blueprint.post("/auth/batch", defaults={"profile": "default"})
-    @blueprint.post("/auth/<profile>/batch")
+    @blueprint.post("/auth/<profile:profile>/batch")
     def issue(profile: str) -> Response:
         members = _members()
         if members["version"] == "v1":
             return _v1(batch, profile, members)
-        public_key, tokens = batch.v2(profile, presented(), _uploads(members), members.get("expire"))
-        return private_json({"publicKey": public_key, "credentials": [_item(token) for token in tokens]})
+        uploads, expire, key = _uploads(members), members.get("expire"), request.headers.get("Idempotency-Key")
+        public_key, issued = batch.v2(profile, presented(), uploads, expire, key)
+        body = {"publicKey": public_key, "credentials": [_item(token) for token in issued.credential]}
+        return show_left(private_json(body), issued.left)
 
     return blueprint
 
 
 def _v1(batch: Batch, profile: str, members: Mapping[str, Any]) -> Response:
-    issued = batch.v1(profile, presented(), _count(members))
+    issued = batch.v1(profile, presented(), _count(members), request.headers.get("Idempotency-Key"))
     credentials = [
         {"token": one.token, "expire": one.expire, "signature": one.signature, "publicKey": one.public_key}
-        for one in issued
+        for one in issued.credential
     ]
-    return private_json({"publicKey": issued[0].public_key, "credentials": credentials})
+    body = {"publicKey": issued.credential[0].public_key, "credentials": credentials}
+    return show_left(private_json(body), issued.left)
 
 
 def _members() -> Mapping[str, Any]:
-    if "Idempotency-Key" in request.headers:  # to pass it over would issue, and count, twice
-        raise Refusal(
-            Code.REQUEST_MALFORMED,
-            "Idempotency-Key is not built yet for batches.",
-            "Leave it out. Credentials of an answer that was lost expire by themselves.",
-            field="Idempotency-Key",
-        )
     members = read_object(MOST_BYTES)
     known = {"v1": frozenset({"version", "count"}), "v2": frozenset({"version", "uploads", "expire"})}
     version = members.get("version")

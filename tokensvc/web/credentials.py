@@ -11,6 +11,7 @@ from tokensvc.service.issue import Issue
 
 from .identity import presented
 from .json_bodies import private_json, read_object
+from .rate_headers import show_left
 
 
 def credentials_blueprint(issue: Issue) -> Blueprint:
@@ -18,24 +19,25 @@ def credentials_blueprint(issue: Issue) -> Blueprint:
     blueprint = Blueprint("credentials", __name__)
 
     @blueprint.get("/auth", defaults={"profile": "default"})
-    @blueprint.get("/auth/<profile>")
+    @blueprint.get("/auth/<profile:profile>")
     def v1(profile: str) -> Response:
         if request.method == "HEAD":  # would issue a credential that nobody sees
             raise MethodNotAllowed(valid_methods=["GET", "POST"])
-        credential = issue.v1(profile, presented(), ask_v1())
-        return private_json(
-            {
-                "token": credential.token,
-                "expire": credential.expire,
-                "signature": credential.signature,
-                "publicKey": credential.public_key,
-            }
-        )
+        issued = issue.v1(profile, presented(), ask_v1())
+        credential = issued.credential
+        body = {
+            "token": credential.token,
+            "expire": credential.expire,
+            "signature": credential.signature,
+            "publicKey": credential.public_key,
+        }
+        return show_left(private_json(body), issued.left)
 
     @blueprint.post("/auth", defaults={"profile": "default"})
-    @blueprint.post("/auth/<profile>")
+    @blueprint.post("/auth/<profile:profile>")
     def v2(profile: str) -> Response:
-        return private_json({"token": issue.v2(profile, presented(), ask_v2())})
+        issued = issue.v2(profile, presented(), ask_v2())
+        return show_left(private_json({"token": issued.credential}), issued.left)
 
     return blueprint
 

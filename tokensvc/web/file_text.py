@@ -1,4 +1,4 @@
-"""Decodes a `file` that came as text: base64, plain or in a data URI, as it streams in (CONTRACT 5.6).
+"""Reads a `file` that came as text: base64, plain or in a data URI, as it streams in; or a URL (CONTRACT 5.6).
 
 ImageKit stores a text that is neither as it is: the nine bytes of `undefined` become a file. Here such a text is
 refused, and so is a short word that only happens to consist of base64's letters.
@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Final
 
 from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.remote import MAX_URL_CHARACTERS, RemoteUrl
 
 SHORTEST_UNMARKED: Final = 24
 """Characters. Shorter plain text without a `=` at its end is rather a word, such as `null` or `avatar01`."""
@@ -32,11 +33,11 @@ def encoded_bytes(size: int) -> int:
     return (size + 2) // 3 * 4 * 78 // 76 + 2 + _AHEAD_BYTES
 
 
-def decode(content: Iterator[bytes], *, max_bytes: int) -> Iterator[bytes] | None:
-    """Return the file's bytes piece by piece, or None for an empty text, which means unset.
+def decode(content: Iterator[bytes], *, max_bytes: int) -> Iterator[bytes] | RemoteUrl | None:
+    """Return the file's bytes piece by piece, its URL, or None for an empty text, which means unset.
 
-    Raises a Refusal, the iterator too: for what is no base64, for a URL, and for a text that is too long to be that
-    of a file of `max_bytes`.
+    Raises a Refusal, the iterator too: for what is no base64, for a URL that is none to fetch, and for a text that is
+    too long to be that of a file of `max_bytes`.
     """
     head = bytearray()
     content = _bounded(content, max_bytes)
@@ -47,15 +48,21 @@ def decode(content: Iterator[bytes], *, max_bytes: int) -> Iterator[bytes] | Non
     if not head:
         return None
     if _URL.match(head):
-        raise _refusal(
-            "file is a URL, and this service does not fetch files.",
-            "Fetch the file yourself and send it as a part with a filename.",
-        )
+        return _url(chain((bytes(head),), content))
     if head[:5].lower() == b"data:":
         del head[: _end_of_head(head)]
     elif bytes(head) in _NOT_A_FILE or (len(head) < SHORTEST_UNMARKED and not head.rstrip(_LINE_BREAKS).endswith(b"=")):
         raise _refusal("file is a text that is no base64, no data URI and no URL.")
     return _decode(chain((bytes(head),), content))
+
+
+def _url(content: Iterator[bytes]) -> RemoteUrl:
+    text = bytearray()
+    for piece in content:
+        text += piece
+        if len(text) > MAX_URL_CHARACTERS:
+            break
+    return RemoteUrl.parse(text.decode("latin-1"))
 
 
 def _end_of_head(head: bytearray) -> int:

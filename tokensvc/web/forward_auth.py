@@ -2,7 +2,8 @@
 
 The client's own headers come here, so there is no api key: the credential is the evidence, and only the configured
 proxies may ask. They pass on 401 and 403 and make of most other statuses a 500 of their own, so every refusal is one
-of the two; which it is, is in X-Tokensvc-Code.
+of the two; which it is, is in X-Tokensvc-Code. Envoy asks with the method of the request that it holds back,
+and takes no status but 200 for a yes: it is given one at `?ok=200`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _UNAUTHORIZED: Final = frozenset(
 )
 """There is no credential, or none that is genuine; all else is 403."""
 
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH")
 _FORGERIES: Final = _UNAUTHORIZED - {Code.CALLER_MISSING}
 _SAFE: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
@@ -38,10 +40,10 @@ def forward_auth_blueprint(redeem: Redeem, trusted: Peers, throttle: Throttle | 
     def status_that_proxies_pass_on(refusal: Refusal) -> Response:
         return refused(refusal, status=401 if refusal.code in _UNAUTHORIZED else 403)
 
-    @blueprint.get("/forward-auth")
+    @blueprint.route("/forward-auth", methods=_METHODS)
     def forward_auth() -> Response:
         if request.method == "HEAD":  # would spend where a look is meant
-            raise MethodNotAllowed(valid_methods=["GET"])
+            raise MethodNotAllowed(valid_methods=_METHODS)
         _require_trusted(trusted)
         return _let_through(_spend_slowly(redeem, _spend(), throttle))
 
@@ -90,7 +92,7 @@ def _spend_slowly(redeem: Redeem, spend: Spend, throttle: Throttle | None) -> Sp
 
 
 def _let_through(spent: Spent) -> Response:
-    answer = Response(status=204)
+    answer = Response(status=200 if request.args.get("ok") == "200" else 204)
     answer.headers["Cache-Control"] = "no-store, private"
     answer.headers["X-Tokensvc-Account"] = _header_text(spent.account)
     if spent.note is not None:

@@ -13,6 +13,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound, SecurityError
 from tokensvc.core.addresses import NOBODY, address_to_slow_down
 from tokensvc.core.callers import Presented
 from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.hosts import HostNames
 
 _EXPOSED: Final = "x-request-id, x-ik-requestid, X-Tokensvc-Code, Retry-After, RateLimit, RateLimit-Policy"
 _HEADER_LIST: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,1024}", re.ASCII)
@@ -35,7 +36,7 @@ def install_hosts(app: Flask, hosts: Iterable[str]) -> None:
 
     Flask's TRUSTED_HOSTS would cut a listed `[::1]` at its first colon.
     """
-    known = frozenset(_host_name(host) for host in hosts)
+    known = HostNames.of(hosts)
 
     @app.before_request
     def check_host() -> None:

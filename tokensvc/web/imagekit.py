@@ -49,6 +49,7 @@ _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
     ("v2", Code.CREDENTIAL_EXPIRED, ""): (400, "Your request contains expired token."),
     ("v1", Code.CREDENTIAL_REPLAYED, ""): (400, _USED),
     ("v2", Code.CREDENTIAL_REPLAYED, ""): (400, "Your request contains a token that has been used before."),  # U
+    ("", Code.CREDENTIAL_HELD, ""): (409, "Another upload with this token is under way."),  # ours
     ("", Code.ORIGIN_FORBIDDEN, ""): (403, "Pages of this origin may not use the service."),  # ours
     ("", Code.CREDENTIAL_UNISSUED, ""): (403, "Your account cannot be authenticated."),
     ("", Code.CREDENTIAL_REVOKED, ""): (403, "Your account cannot be authenticated."),
@@ -57,6 +58,7 @@ _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
         400,
         "Your request contains invalid payload. It does not match with the payload used to generate token.",
     ),
+    ("", Code.PARAMETER_FORBIDDEN, "file"): (400, "Your request contains invalid value for file parameter."),  # U
     ("", Code.PARAMETER_INVALID, "overwriteFile"): (400, _NAME_TAKEN),
     ("", Code.PARAMETER_INVALID, "transformation"): (
         400,

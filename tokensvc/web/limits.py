@@ -12,6 +12,7 @@ from tokensvc.service.issue import Issue
 
 from .identity import presented
 from .json_bodies import private_json
+from .rate_headers import show_left
 
 
 def limits_blueprint(issue: Issue, plan_max_bytes: int | None) -> Blueprint:
@@ -19,9 +20,10 @@ def limits_blueprint(issue: Issue, plan_max_bytes: int | None) -> Blueprint:
     blueprint = Blueprint("limits", __name__)
 
     @blueprint.get("/auth/limits", defaults={"profile": "default"})
-    @blueprint.get("/auth/<profile>/limits")
+    @blueprint.get("/auth/<profile:profile>/limits")
     def limits(profile: str) -> Response:
-        return private_json(_rendered(*issue.offer(profile, presented()), plan_max_bytes))
+        offer, remaining, left = issue.offer(profile, presented())
+        return show_left(private_json(_rendered(offer, remaining, plan_max_bytes)), left)
 
     return blueprint
 
@@ -32,6 +34,8 @@ def _rendered(offer: Offer, remaining: Remaining, plan_max_bytes: int | None) ->
         "profile": offer.profile,
         "versions": offer.versions,
         "lifetime": offer.lifetime,
+        "uses": offer.uses.count,
+        "spend": offer.uses.spend,
         "max_bytes": min((bound for bound in bounds if bound is not None), default=None),
         "types": limits.types,
         "parameters": {name: _parameter(each) for name, each in offer.parameters.items()},

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import IO, Final
 
 from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.remote import RemoteUrl
 from tokensvc.ports import Incoming, Inspector
 
 from . import file_text
@@ -62,12 +63,14 @@ class FormLimits:
 class Form:
     """All text fields, and the file: received, not sealed, and now the caller's to keep or to discard.
 
-    `file_name` is what the client's part said. It may be empty, and it may be anything: for information only.
+    `file_name` is what the client's part said. It may be empty, and it may be anything: for information only. `url` is
+    there instead of the file where that is to be fetched.
     """
 
     fields: dict[str, str]
     file: Incoming | None
     file_name: str
+    url: str | None = None
 
 
 def read_form(
@@ -92,7 +95,7 @@ def read_form(
         if reading.file is not None:
             reading.file.discard()
         raise
-    return Form(reading.fields, reading.file, reading.file_name)
+    return Form(reading.fields, reading.file, reading.file_name, reading.url)
 
 
 class _Reading:
@@ -102,6 +105,7 @@ class _Reading:
         self.fields: dict[str, str] = {}
         self.file: Incoming | None = None
         self.file_name = ""
+        self.url: str | None = None
         self._has_file_field = False
         self._open_file = open_file
         self._limits = limits
@@ -123,30 +127,15 @@ class _Reading:
             raise malformed(f"The field {name} is a file.", "Send the file as the field file.", field=name)
 
     def _file(self, header: PartHeader, content: Iterator[bytes]) -> None:
-        pieces: Iterator[bytes] | None = content
+        pieces: Iterator[bytes] | RemoteUrl | None = content
         if header.file_name is None:
             pieces = file_text.decode(content, max_bytes=self._limits.largest_file_bytes)
-        if pieces is not None:
+        if isinstance(pieces, RemoteUrl):
+            self.url = str(pieces)
+        elif pieces is not None:
             self.file_name = header.file_name or ""
             self.file = self._open_file()
-            self._receive(self.file, pieces)
-
-    def _receive(self, file: Incoming, content: Iterator[bytes]) -> None:
-        limit = self._limits.max_file_bytes
-        for piece in content:
-            if file.size + len(piece) > limit and limit < self._limits.largest_file_bytes and self._is_video(file):
-                limit = self._limits.largest_file_bytes
-            if file.size + len(piece) > limit:
-                detail = f"The file is larger than {limit:,} bytes."
-                raise Refusal(Code.TOO_LARGE, detail, "Send a smaller file.", field=FILE_FIELD)
-            file.write(piece)
-
-    def _is_video(self, file: Incoming) -> bool:
-        """By what has come of it so far, which is enough: it is asked only when that is a whole ordinary file."""
-        if self._inspect is None:
-            return False
-        with file.open() as content:
-            return self._inspect(content, "").mime.startswith("video/")
+            receive_within(self._limits, self.file, pieces, self._inspect)
 
     def _text(self, header: PartHeader, content: Iterator[bytes]) -> str:
         name = header.name
@@ -174,6 +163,28 @@ class _Reading:
                 detail = f"The text fields are longer than {limits.max_fields_bytes:,} bytes in all."
                 raise Refusal(Code.TOO_LARGE, detail, field=name)
         return value
+
+
+def receive_within(
+    limits: FormLimits, file: Incoming, content: Iterator[bytes], inspect: Inspector | None = None
+) -> None:
+    """Take in what comes, or raise a Refusal when it is too large. `inspect` is as for `read_form`."""
+    limit = limits.max_file_bytes
+    for piece in content:
+        if file.size + len(piece) > limit and limit < limits.largest_file_bytes and _is_video(file, inspect):
+            limit = limits.largest_file_bytes
+        if file.size + len(piece) > limit:
+            detail = f"The file is larger than {limit:,} bytes."
+            raise Refusal(Code.TOO_LARGE, detail, "Send a smaller file.", field=FILE_FIELD)
+        file.write(piece)
+
+
+def _is_video(file: Incoming, inspect: Inspector | None) -> bool:
+    """By what has come of it so far, which is enough: it is asked only when that is a whole ordinary file."""
+    if inspect is None:
+        return False
+    with file.open() as content:
+        return inspect(content, "").mime.startswith("video/")
 
 
 def _unreadable(name: str, detail: str) -> Refusal:

@@ -17,6 +17,7 @@ from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.ports import Audit
 
 from . import imagekit
+from .rate_headers import show
 
 _LOG = logging.getLogger("tokensvc")
 
@@ -40,6 +41,8 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
     Code.CREDENTIAL_REVOKED: (403, "The credential was revoked"),
     Code.CREDENTIAL_STALE: (403, "The credential is from before a failover"),
     Code.CREDENTIAL_REPLAYED: (409, "The credential was used before"),
+    Code.CREDENTIAL_HELD: (409, "The credential is in use"),
+    Code.IDEMPOTENCY_MISMATCH: (422, "The idempotency key stands for another request"),
     Code.RATE_LIMITED: (429, "Too many requests"),
     Code.QUOTA_EXCEEDED: (429, "The caller has had its share"),
     Code.TOO_LARGE: (413, "The request is too large"),
@@ -102,14 +105,11 @@ def _note(event: str, code: str, **facts: str | None) -> None:
 
 
 def _say_when(answer: Response, refusal: Refusal) -> None:
-    """When to come back, and under which limit: the fields of draft-ietf-httpapi-ratelimit-headers-11."""
+    """When to come back, and under which limit."""
     if refusal.retry_after is not None:
         answer.headers["Retry-After"] = str(refusal.retry_after)
     if refusal.allowance is not None and refusal.retry_after is not None:
-        limit = refusal.allowance
-        window = "" if limit.seconds is None else f";w={limit.seconds}"
-        answer.headers["RateLimit-Policy"] = f'"{limit.name}";q={limit.count}{window}'
-        answer.headers["RateLimit"] = f'"{limit.name}";r=0;t={refusal.retry_after}'
+        show(answer, refusal.allowance, 0, refusal.retry_after)
 
 
 def _unavailable(outage: Outage) -> Response:

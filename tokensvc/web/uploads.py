@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, BinaryIO, Final, cast
@@ -17,11 +17,13 @@ from werkzeug.exceptions import HTTPException, UnsupportedMediaType
 from tokensvc.core import forms
 from tokensvc.core.errors import Refusal
 from tokensvc.core.nonces import Version
+from tokensvc.ports import Incoming
 from tokensvc.service.accept import Accept, Offer
+from tokensvc.service.fetching import Remote
 
 from . import imagekit
 from .identity import client_address
-from .multipart import FormLimits, read_form
+from .multipart import FormLimits, read_form, receive_within
 from .parts import malformed
 from .problems import request_id
 
@@ -65,11 +67,13 @@ def _answer(body: Mapping[str, Any], status: HTTPStatus) -> Response:
 def _offer(version: Version, limits: FormLimits, accept: Accept) -> Iterator[Offer]:
     """The request's form with its file on disk; what was not kept is gone at the end, whatever happened."""
     stream = cast("BinaryIO", request.stream)
+    whole = limits  # of a file that is fetched: by then its sender is known
     early, private_key, client = _header_fields(version), _private_key(), client_address()
+    key = request.headers.get("Idempotency-Key")
     g.spent_token = early.get("token", "")
     if early or private_key is not None:
         try:
-            accept.require_genuine(Offer(version, early, None, private_key, client))
+            accept.require_genuine(Offer(version, early, None, private_key, client, key))
         except Refusal:
             _drain(stream, _MOST_UNREAD_BYTES)
             raise
@@ -82,13 +86,20 @@ def _offer(version: Version, limits: FormLimits, accept: Accept) -> Iterator[Off
     except (Refusal, UnsupportedMediaType):
         _drain(stream, limits.max_body_bytes)
         raise
-    try:
+    with ExitStack() as after:
+
+        def take_in(pieces: Iterator[bytes]) -> Incoming:
+            file = receive()
+            after.callback(file.discard)
+            receive_within(whole, file, pieces, inspect)
+            return file
+
+        if form.file is not None:
+            after.callback(form.file.discard)
         fields = _merged(form.fields, early)
         g.spent_token = fields.get("token", "")
-        yield Offer(version, fields, form.file, private_key, client)
-    finally:
-        if form.file is not None:
-            form.file.discard()
+        remote = None if form.url is None else Remote(form.url, take_in)
+        yield Offer(version, fields, form.file, private_key, client, key, remote)
 
 
 def _header_fields(version: Version) -> dict[str, str]:

@@ -21,7 +21,8 @@ from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import DAY_SECONDS, Quota
-from tokensvc.ports import Outcome, Recording, RecordOutcome
+from tokensvc.core.uses import SpendMode, Uses
+from tokensvc.ports import Entry, Outcome, Recording, RecordOutcome
 
 CLIENTS, THREADS = 4, 100
 
@@ -69,7 +70,7 @@ def test_of_a_hundred_at_once_exactly_as_many_are_recorded_as_the_limit_says(
 
         recordings = list(threads.map(race, range(THREADS)))
     assert sum(recording.recorded for recording in recordings) == 10
-    assert {recording.limit for recording in recordings} == {None, *limits}
+    assert {recording.limit for recording in recordings} == {*limits}
     assert {recording.remaining for recording in recordings if recording.recorded} == set(range(10))
 
 
@@ -146,6 +147,45 @@ def test_what_is_spent_or_revoked_is_not_outstanding(store: RedisNonces, ending:
     assert [record(store, quota).recorded for _ in range(2)] == [True, False]
 
 
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("spend", ["on-attempt", "on-success"])
+def test_one_with_uses_is_outstanding_until_its_last_use_is_spent(
+    store: RedisNonces, spend: SpendMode, batch: bool
+) -> None:
+    quota, nonce, uses = some_quota(outstanding=1), new_nonce(), Uses(2, spend)
+    if batch:
+        assert store.record_batch([Entry(nonce, "g", soon())], request=new_request(), quota=quota, uses=uses).recorded
+    else:
+        assert store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=uses).recorded
+    first, second = new_request(), new_request()
+    for request in (first, second):
+        assert record(store, quota).limit == "outstanding"
+        store.redeem(nonce, request=request, lease=600)
+        if spend == "on-success":
+            assert record(store, quota).limit == "outstanding"
+            store.commit(nonce, request=request)
+        store.finish(nonce, request=request, result="file")
+    assert record(store, quota).recorded
+
+
+def test_one_with_uses_that_is_revoked_is_not_outstanding(store: RedisNonces) -> None:
+    quota, nonce = some_quota(outstanding=1), new_nonce()
+    store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=Uses(3))
+    store.redeem(nonce, request=new_request())
+    store.revoke(nonce, actor="ops")
+    assert record(store, quota).recorded
+
+
+def test_a_claim_that_is_given_back_is_still_outstanding(store: RedisNonces) -> None:
+    quota, nonce, request = some_quota(outstanding=1), new_nonce(), new_request()
+    store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=Uses(1, "on-success"))
+    store.redeem(nonce, request=request, lease=600)
+    store.release(nonce, request=request)
+    assert record(store, quota).limit == "outstanding"
+    store.redeem(nonce, request=request)
+    assert record(store, quota).recorded
+
+
 def test_the_grant_is_the_same_whether_it_counts_as_outstanding_or_not(store: RedisNonces) -> None:
     nonce, request = new_nonce(), new_request()
     store.record(nonce, grant="a:b", until=soon(), request=new_request(), quota=some_quota(outstanding=1))
@@ -173,6 +213,22 @@ def test_what_lasts_longest_is_said_first(store: RedisNonces) -> None:
     assert record(store, Quota(subject, Rate(1, 60), 2, 1)).limit == "outstanding"
     assert record(store, Quota(subject, Rate(1, 60), 2, 2)).limit == "rate"
     assert record(store, Quota(subject, Rate(2, 60), 2, 3)).remaining == 0
+
+
+def test_the_limit_with_the_fewest_left_is_said_and_of_equals_the_one_that_refuses_longest(store: RedisNonces) -> None:
+    for rate, per_day, outstanding, nearest in [
+        (2, 3, 4, "rate"),
+        (3, 2, 4, "per_day"),
+        (4, 3, 2, "outstanding"),
+        (2, 2, 2, "per_day"),
+        (2, 3, 2, "outstanding"),
+    ]:
+        quota = some_quota(rate=Rate(rate, 60), per_day=per_day, outstanding=outstanding)
+        recordings = [
+            record(store, quota),
+            store.record_batch([Entry(new_nonce(), "g", soon())], request=new_request(), quota=quota),
+        ]
+        assert [(one.limit, one.remaining) for one in recordings] == [(nearest, 1), (nearest, 0)]
 
 
 def test_what_one_limit_refuses_no_other_counts(client: redis.Redis, store: RedisNonces) -> None:

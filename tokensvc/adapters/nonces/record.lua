@@ -2,9 +2,10 @@
 -- Notes a nonce as issued, and counts it if the subject has a quota. No flag: a full store refuses this, and nothing
 -- else.
 -- It does not heal the fence: between a restart and a rebind that would make good credentials stale.
--- KEYS: record, epoch record. ARGV: request, grant, until; and if there is a quota: subject, rate, its seconds,
--- per day, outstanding (empty for what is no limit).
--- Answers {recorded, how many more (if counted just now)} | {rate | per_day | outstanding, seconds to wait} |
+-- KEYS: record, epoch record. ARGV: request, grant, until, uses (empty, or as in uses.lua: "3,a"); and if there is a
+-- quota: subject, rate, its seconds, per day, outstanding (empty for what is no limit).
+-- Answers {recorded; if counted just now, how many more, and by which limit} |
+-- {rate | per_day | outstanding, seconds to wait} |
 -- {exists | stale | late | fenced | hidden}.
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
@@ -14,12 +15,12 @@ if not epoch then return {why} end
 local function counter(rate, window, per_day, outstanding)
   local nonce, time = string.sub(KEYS[1], -22), redis.call('TIME')
   local second, now = tonumber(time[1]), time[1] * 1000000 + time[2]
-  local rate_key, day_key = quota_key(KEYS[2], ARGV[4], 'r'), quota_key(KEYS[2], ARGV[4], 'd')
-  local outstanding_key = quota_key(KEYS[2], ARGV[4], 'o:' .. epoch)
-  local day, today, many_left = math.floor(second / 86400), 0, math.huge
+  local rate_key, day_key = quota_key(KEYS[2], ARGV[5], 'r'), quota_key(KEYS[2], ARGV[5], 'd')
+  local outstanding_key = quota_key(KEYS[2], ARGV[5], 'o:' .. epoch)
+  local day, today, many_left, nearest = math.floor(second / 86400), 0, math.huge, nil
 
-  local function is_left(limit, count)
-    many_left = math.min(many_left, limit - count - 1)
+  local function is_left(name, limit, count)
+    if limit - count - 1 < many_left then many_left, nearest = limit - count - 1, name end
     return count < limit
   end
   -- The lowest score that has to go until fewer than the limit are left.
@@ -30,19 +31,19 @@ local function counter(rate, window, per_day, outstanding)
   if per_day then
     local of, count = string.match(redis.call('GET', day_key) or '', '^(%d+):(%d+)$')
     if tonumber(of) == day then today = tonumber(count) end
-    if not is_left(per_day, today) then return nil, 'per_day', (day + 1) * 86400 - second end
+    if not is_left('per_day', per_day, today) then return nil, 'per_day', (day + 1) * 86400 - second end
   end
   if outstanding then
     redis.call('ZREMRANGEBYSCORE', outstanding_key, '-inf', second)
     local count = redis.call('ZCARD', outstanding_key)
-    if not is_left(outstanding, count) then
+    if not is_left('outstanding', outstanding, count) then
       return nil, 'outstanding', in_the_way(outstanding_key, count, outstanding) - second
     end
   end
   if rate then
     redis.call('ZREMRANGEBYSCORE', rate_key, '-inf', string.format('%.0f', now - window * 1000000))
     local count = redis.call('ZCARD', rate_key)
-    if not is_left(rate, count) then
+    if not is_left('rate', rate, count) then
       return nil, 'rate', math.ceil((in_the_way(rate_key, count, rate) - now) / 1000000 + window)
     end
   end
@@ -58,24 +59,25 @@ local function counter(rate, window, per_day, outstanding)
       redis.call('ZADD', rate_key, string.format('%.0f', now), nonce .. ARGV[1])
       redis.call('EXPIRE', rate_key, window)
     end
-    return many_left
+    return many_left, nearest
   end
 end
 
 local owner, count = ARGV[1], nil
-if ARGV[4] and not redis.call('GET', KEYS[1]) then
+if ARGV[5] and not redis.call('GET', KEYS[1]) then
   local limit, wait
-  count, limit, wait = counter(tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]))
+  count, limit, wait = counter(tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]))
   if not count then return {limit, wait} end
-  if ARGV[8] ~= '' then owner = owner .. ARGV[4] end
+  if ARGV[9] ~= '' then owner = owner .. ARGV[5] end
 end
-if redis.call('SET', KEYS[1], value_of('I', epoch, owner, ARGV[2]), 'NX', 'EXAT', ARGV[3]) then
+if redis.call('SET', KEYS[1], issued(epoch, owner, ARGV[4], ARGV[2]), 'NX', 'EXAT', ARGV[3]) then
   -- A time that has passed is taken without complaint, and the record is gone at once.
   if not redis.call('GET', KEYS[1]) then return {'late'} end
-  return count and {'recorded', count()} or {'recorded'}
+  if not count then return {'recorded'} end
+  return {'recorded', count()}
 end
 local state, written_in, request = read(KEYS[1])
-if state ~= 'I' or request ~= ARGV[1] then return {'exists'} end
+if (state ~= 'I' and state ~= 'M') or request ~= ARGV[1] then return {'exists'} end
 -- The same request again. Lifting its record into this epoch would lead back to I what may have been spent since.
 if written_in ~= epoch then return {'stale'} end
 return {'recorded'}

@@ -7,32 +7,31 @@ failed.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from dataclasses import replace
 from typing import Final, Literal
 
 from tokensvc.adapters.redis_client import Client
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
-from tokensvc.core.quotas import LimitName, Quota, Remaining
-from tokensvc.ports import Audit, Chance, Entry, Outcome, Recording, RecordOutcome, Redemption, Standing
+from tokensvc.core.quotas import Quota, Remaining
+from tokensvc.core.uses import ONCE, Uses
+from tokensvc.core.watermarks import Origin, Watermark
+from tokensvc.ports import Audit, Chance, Entry, Outcome, Receipt, Recording, RecordOutcome, Redemption, Standing
 
 from . import fence, scripts
+from .answers import UNRECORDED, recording_of
+from .arguments import checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
 from .attempts import Attempts, Fenced, Unanswered
-from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key
+from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key, stand_in
 from .lanes import Lane, Lanes
 
-_REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 TURN_SECONDS: Final = 10.0
 """The longest queue that a burst may make. A store that is silent empties it at once, by the breaker."""
 
 Observe = Callable[[str, float, bool], None]
 """Told of each question: the script's name, the seconds it took with all its tries, and whether it was answered."""
-
-_END_OF_TIME: Final = 10**10
-"""Unix seconds of eleven digits: later than any window, and a longer number would be an error of the store."""
 
 
 class RedisNonces:
@@ -42,8 +41,8 @@ class RedisNonces:
     starts a new epoch at once: what is outstanding becomes stale. "wait" leaves it to whoever restarted the server
     to say that nothing was lost, and asks again until the second is over.
 
-    With more than one bucket a subject is counted in each bucket by itself, so it may have up to that many times its
-    quota. There is one bucket until that is solved.
+    With more than one bucket a subject is counted in one of them. Who chooses nonces so that they are beside it is
+    counted in the step that records.
     """
 
     def __init__(
@@ -78,90 +77,152 @@ class RedisNonces:
             chance, patient=on_fence == "wait", sleep=sleep or time.sleep, monotonic=self._monotonic
         )
 
-    def record(self, nonce: NonceId, *, grant: str, until: int, request: str, quota: Quota | None = None) -> Recording:
+    def record(
+        self,
+        nonce: NonceId,
+        *,
+        grant: str,
+        until: int,
+        request: str,
+        quota: Quota | None = None,
+        uses: Uses = ONCE,
+    ) -> Recording:
         """Note the nonce as issued until the Unix time `until`, and count it, in one round trip.
 
-        Time is the server's. A refused one counts nothing, and neither does one that EXISTS.
+        Time is the server's. A refused one counts nothing, and neither does one that EXISTS. One that is not beside
+        its subject is counted in the subject's bucket first, by a record that stands for it and stays outstanding; it
+        takes two round trips, and one that EXISTS has counted for the rate and the day.
         """
-        counted = () if quota is None else _arguments(quota)
-        word, *rest = self._ask(scripts.RECORD, nonce, _checked(request), grant, _time(until), *counted)
-        return self._recording(word, rest)
+        counted = () if quota is None else quota_arguments(quota)
+        noted = (checked(request), grant, time_text(until), uses_text(uses))
+        if quota is None or not counted or self.beside(nonce, quota.subject_id):
+            return self._recording(*self._ask(scripts.RECORD, nonce, *noted, *counted))
+        substitute = stand_in(nonce, quota.subject_id)
+        first = self._recording(*self._ask(scripts.RECORD, substitute, noted[0], "", noted[2], "", *counted))
+        if not first.recorded:
+            return first
+        recording = self._recording(*self._ask(scripts.RECORD, nonce, *noted))
+        if not recording.recorded:
+            self.revoke(substitute, actor="")
+        return replace(recording, limit=first.limit, remaining=first.remaining) if recording.recorded else recording
 
-    def _recording(self, word: str, rest: list[str]) -> Recording:
-        if word in {"stale", "late"}:
-            raise self._attempts.outage(_UNRECORDED[word])
-        if word in _LIMITS:
-            limit, outcome = _LIMITS[word]
-            return Recording(outcome, limit, int(rest[0]))
-        return Recording(RecordOutcome(word), remaining=int(rest[0]) if rest else None)
+    def beside(self, nonce: NonceId, subject_id: str) -> bool:
+        """Whether the nonce is in the subject's bucket."""
+        return bucket_of(nonce, self._buckets) == self._home(subject_id)
+
+    def _home(self, subject_id: str) -> int:
+        return bucket_of(NonceId(subject_id), self._buckets)
+
+    def _recording(self, word: str, *rest: str) -> Recording:
+        if word in UNRECORDED:
+            raise self._attempts.outage(UNRECORDED[word])
+        return recording_of(word, rest)
 
     def remaining(self, quota: Quota) -> Remaining:
-        """How many more the subject may have now, by each limit. Nothing is counted.
-
-        With more than one bucket it is what any nonce may rely on: the least that a bucket has left.
-        """
-        counted = _arguments(quota)
+        """How many more the subject may have now, by each limit. Nothing is counted."""
+        counted = quota_arguments(quota)
         if not counted:
             return Remaining()
-        counts = [self._remaining_in(bucket, counted) for bucket in range(self._buckets)]
-        rate, per_day, outstanding = (min(each) for each in zip(*counts, strict=True))
-        return Remaining(*(None if count < 0 else count for count in (rate, per_day, outstanding)))
-
-    def _remaining_in(self, bucket: int, counted: tuple[str, ...]) -> tuple[int, ...]:
+        bucket = self._home(quota.subject_id)
         _, *counts = self._ask_bucket(scripts.REMAINING, bucket, [epoch_key(bucket)], list(counted))
-        return tuple(int(count) for count in counts)
+        return Remaining(*(None if int(count) < 0 else int(count) for count in counts))
 
-    def record_batch(self, entries: Sequence[Entry], *, request: str, quota: Quota | None = None) -> Recording:
+    def record_batch(
+        self,
+        entries: Sequence[Entry],
+        *,
+        request: str,
+        quota: Quota | None = None,
+        uses: Uses = ONCE,
+        receipt: Receipt | None = None,
+    ) -> Recording:
         """Note all as issued and count them, or none of them, in one round trip.
 
-        With more than one bucket it is one round trip and one decision a bucket. What came before a bucket that
-        refuses stays on record, and is handed out to nobody.
+        In several buckets, which they may be in without a quota and a receipt (else ValueError), it is one round trip
+        and one decision a bucket. What came before a bucket that refuses stays on record, and is handed out to nobody.
         """
         recording = Recording(RecordOutcome.RECORDED)
-        for bucket in sorted({bucket_of(entry.nonce, self._buckets) for entry in entries}):
+        buckets = sorted({bucket_of(entry.nonce, self._buckets) for entry in entries})
+        counted = () if quota is None else quota_arguments(quota)
+        if (receipt is not None and len(buckets) > 1) or (
+            quota is not None and counted and buckets != [self._home(quota.subject_id)]
+        ):
+            raise ValueError("A batch with a quota or a receipt is in one bucket, its subject's.")
+        kept = ("", "", "") if receipt is None else (receipt.name, receipt.text, time_text(receipt.until))
+        for bucket in buckets:
             places = [place for place, entry in enumerate(entries) if bucket_of(entry.nonce, self._buckets) == bucket]
             keys = [epoch_key(bucket), *(nonce_key(entries[place].nonce, bucket) for place in places)]
-            counted = (() if quota is None else _arguments(quota)) or ("",) * 5
-            texts = [text for place in places for text in (entries[place].grant, _time(entries[place].until))]
-            word, *rest = self._ask_bucket(scripts.RECORD_BATCH, bucket, keys, [_checked(request), *counted, *texts])
+            texts = [text for place in places for text in (entries[place].grant, time_text(entries[place].until))]
+            arguments = [checked(request), *(counted or ("",) * 5), uses_text(uses), *kept, *texts]
+            word, *rest = self._ask_bucket(scripts.RECORD_BATCH, bucket, keys, arguments)
             if word == "exists":
-                return Recording(RecordOutcome.EXISTS, known=tuple(places[int(number)] for number in rest))
-            recording = self._recording(word, rest)
+                rest = [str(places[int(number)]) for number in rest]
+            recording = self._recording(word, *rest)
             if not recording.recorded:
                 break
         return recording
 
-    def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
+    def redeem(
+        self,
+        nonce: NonceId,
+        *,
+        request: str,
+        cross_off_until: int | None = None,
+        lease: int | None = None,
+        origin: Origin | None = None,
+    ) -> Redemption:
         """Spend the nonce. An unknown one with `cross_off_until` is noted as spent until then, and is a yes, once.
 
         Crossing off is a list of what was used: if the store is emptied, what was on it can be used once more.
+        A `lease` is counted by the server's clock, to the millisecond; one of 0 s has ended at once.
         """
-        until = "" if cross_off_until is None else _time(cross_off_until)
-        word, *rest = self._ask(scripts.REDEEM, nonce, _checked(request), until)
+        until = "" if cross_off_until is None else time_text(cross_off_until)
+        asked = (checked(request), until, lease_text(lease), *origin_texts(origin))
+        word, *rest = self._ask(scripts.REDEEM, nonce, *asked)
         match Outcome(word):
-            case Outcome.SPENT:
-                return Redemption(Outcome.SPENT, grant=rest[0])
+            case (Outcome.SPENT | Outcome.CLAIMED) as outcome:
+                return Redemption(outcome, grant=rest[0])
             case Outcome.FINISHED:
                 return Redemption(Outcome.FINISHED, result=rest[0])
+            case Outcome.HELD:
+                return Redemption(Outcome.HELD, retry_after=int(rest[0]))
             case refused:
                 return Redemption(refused)
+
+    def commit(self, nonce: NonceId, *, request: str) -> Outcome:
+        """Spend what `request` has claimed, if it still has it."""
+        word, *_ = self._ask(scripts.COMMIT, nonce, checked(request))
+        return Outcome(word)
+
+    def release(self, nonce: NonceId, *, request: str) -> None:
+        """Give back what `request` has claimed and not spent; if that is nothing, nothing happens."""
+        self._ask(scripts.RELEASE, nonce, checked(request))
 
     def finish(self, nonce: NonceId, *, request: str, result: str) -> None:
         """Note the result of the redemption that `request` holds; the first stays.
 
         Without such a redemption (it expired, or is of an earlier epoch) there is nothing to note it on: no error.
         """
-        self._ask(scripts.FINISH, nonce, _checked(request), result)
+        self._ask(scripts.FINISH, nonce, checked(request), result)
 
     def revoke(self, nonce: NonceId, *, actor: str) -> Outcome:
         """Make an issued nonce unspendable, and answer what it is now; `actor` is kept, of the first to do so."""
         word, *_ = self._ask(scripts.REVOKE, nonce, actor)
         return Outcome(word)
 
-    def look(self, nonce: NonceId) -> Standing:
+    def revoke_before(self, mark: Watermark) -> None:
+        """Refuse from now on what the mark concerns. With several buckets it is in all of them when this returns.
+
+        After an outage it may be in some of them: ask again.
+        """
+        texts = [mark.scope, mark.source, mark.name, time_text(mark.issued_before), time_text(mark.until)]
+        for bucket in range(self._buckets):
+            self._ask_bucket(scripts.MARK, bucket, [epoch_key(bucket)], texts)
+
+    def look(self, nonce: NonceId, *, cross_off: bool = False, origin: Origin | None = None) -> Standing:
         """What the nonce is now; nothing is changed. It may be something else by the time that the answer is read."""
-        word, *rest = self._ask(scripts.LOOK, nonce)
-        return Standing(None, rest[0]) if word == "issued" else Standing(Outcome(word))
+        word, *rest = self._ask(scripts.LOOK, nonce, "1" if cross_off else "", *origin_texts(origin))
+        return Standing(None, rest[0], int(rest[1])) if word == "issued" else Standing(Outcome(word))
 
     def ready(self) -> None:
         """Return when record and redeem would work now in every bucket; otherwise raise Outage with the reason."""
@@ -223,37 +284,6 @@ class RedisNonces:
         return ask
 
 
-_LIMITS: Final[dict[str, tuple[LimitName, RecordOutcome]]] = {
-    "rate": ("rate", RecordOutcome.RATE_LIMITED),
-    "per_day": ("per_day", RecordOutcome.QUOTA_EXCEEDED),
-    "outstanding": ("outstanding", RecordOutcome.QUOTA_EXCEEDED),
-}
-_UNRECORDED: Final = {
-    "stale": "The nonce store was restarted or replaced while the credential was being recorded.",
-    "late": "The nonce store's clock is past the time until which the record must be kept: compare the clocks.",
-}
 _SILENT: Final = "The nonce store has not answered for a while."
 _CROWDED: Final = "More requests wait for the nonce store than it answers."
 _EVICTING: Final = "The nonce store may evict records: its maxmemory-policy has to be noeviction."
-
-
-def _checked(request: str) -> str:
-    if not _REQUEST.fullmatch(request):
-        raise ValueError("A request id is 22 URL-safe characters.")
-    return request
-
-
-@lru_cache(maxsize=2048)
-def _arguments(quota: Quota) -> tuple[str, ...]:
-    """The subject and its limits as record.lua and remaining.lua take them; nothing if there is no limit."""
-    rate = (quota.rate.count, quota.rate.seconds) if quota.rate is not None else (None, None)
-    limits = (*rate, quota.per_day, quota.outstanding)
-    if all(limit is None for limit in limits):
-        return ()
-    return (quota.subject_id, *("" if limit is None else str(limit) for limit in limits))
-
-
-def _time(until: int) -> str:
-    if not 0 < until < _END_OF_TIME:
-        raise ValueError("A record is kept until a Unix time of at most ten digits.")
-    return str(until)

@@ -1,0 +1,92 @@
+"""Ends requests whose body comes too slowly: one with a byte now and then would hold its place for ever otherwise.
+
+What counts is the mean since the first read, so a phone that stands still for a moment is not cut off.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Final
+from wsgiref.types import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
+
+GRACE_SECONDS: Final = 5.0
+SLOWEST_BYTES_PER_SECOND: Final = 2048
+_MOST_AT_ONCE: Final = 16 * 1024
+"""One read returns when it has all that was asked for, so a large one would be a long wait."""
+
+Within = Callable[[float], AbstractContextManager[object]]
+"""A block that TimeoutError ends after so many seconds, as far as the worker can do that."""
+
+
+class PacedBodies:
+    """A WSGI application around another, whose requests' bodies come at no less than `SLOWEST_BYTES_PER_SECOND`.
+
+    To read on from one that is slower raises TimeoutError, and the connection is closed after the answer.
+    """
+
+    def __init__(self, application: WSGIApplication, within: Within) -> None:
+        self._application = application
+        self._within = within
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer as the application does."""
+        body = _Paced(environ["wsgi.input"], self._within)
+        environ["wsgi.input"] = body
+
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Callable[[bytes], object]:  # noqa: ANN401
+            if body.too_slow:
+                headers = [*headers, ("Connection", "close")]
+            return start_response(status, headers, *more)
+
+        return self._application(environ, start)
+
+
+class _Paced:
+    """A request's body as it comes in."""
+
+    def __init__(self, stream: InputStream, within: Within) -> None:
+        self._stream = stream
+        self._within = within
+        self._began: float | None = None
+        self._received = 0
+        self.too_slow = False
+
+    def read(self, size: int = -1, /) -> bytes:
+        """That many bytes, or fewer at the end; all with no size."""
+        if 0 <= size <= _MOST_AT_ONCE:
+            return self._paced(self._stream.read, size)
+        chunks, missing = [], size
+        while chunk := self._paced(self._stream.read, min(missing, _MOST_AT_ONCE) if size >= 0 else _MOST_AT_ONCE):
+            chunks.append(chunk)
+            missing -= len(chunk)
+        return b"".join(chunks)
+
+    def readline(self, size: int = -1, /) -> bytes:
+        """Up to the end of a line, and at most 16 KiB."""
+        return self._paced(self._stream.readline, min(size, _MOST_AT_ONCE) if size >= 0 else _MOST_AT_ONCE)
+
+    def readlines(self, hint: int = -1, /) -> list[bytes]:
+        """All lines; the hint is not taken."""
+        del hint
+        return list(self)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
+
+    def _paced(self, read: Callable[[int], bytes], size: int) -> bytes:
+        if not size:
+            return b""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        until = self._began + GRACE_SECONDS + (self._received + size) / SLOWEST_BYTES_PER_SECOND
+        try:
+            with self._within(max(0.0, until - now)):
+                chunk = read(size)
+        except TimeoutError:
+            self.too_slow = True
+            raise
+        self._received += len(chunk)
+        return chunk
