@@ -28,7 +28,7 @@ from tokensvc.ports import Audit
 from .metrics_files import living, take_number
 from .worker_figures import WorkerFigures
 
-_LABELS: Final = ("version", "profile", "code")
+_LABELS: Final = ("event", "version", "profile", "code")
 _STORE_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _AGE_SECONDS: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
@@ -51,7 +51,10 @@ class Metrics:
         self._figures = WorkerFigures(self._workers, __version__)
         if here is not None:
             here.register(self._figures)
-        self._events = Counter("tokensvc_events", "What happened.", ("event", *_LABELS), registry=here)
+        self._events = Counter("tokensvc_events", "What happened.", _LABELS, registry=here)
+        # Looking a counter up by its labels costs as much as counting; there are few, for no client can choose one.
+        self._counters: dict[tuple[str | int | None, ...], Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
         self._bytes = Counter("tokensvc_upload_bytes", "Bytes of the files that were kept.", registry=here)
         self._age = Histogram(
             "tokensvc_redemption_age_seconds",
@@ -95,7 +98,11 @@ class Metrics:
 
     def count(self, event: str, facts: Mapping[str, str | int | None]) -> None:
         """Count an event of `ports.Audit`."""
-        self._events.labels(event, *(str(facts.get(name) or "") for name in _LABELS)).inc()
+        labels = (event, facts.get("version"), facts.get("profile"), facts.get("code"))
+        counter = self._counters.get(labels)
+        if counter is None:
+            counter = self._counters[labels] = self._events.labels(*(str(label or "") for label in labels))
+        counter.inc()
         match event, facts:
             case "redeemed", {"age": int(age)}:
                 self._age.observe(max(age, 0))
@@ -112,7 +119,10 @@ class Metrics:
 
     def store_answered(self, script: str, seconds: float, answered: bool) -> None:
         """The nonce store answered a script, or did not, after that time."""
-        self._store.labels(script).observe(seconds)
+        histogram = self._histograms.get(script)
+        if histogram is None:
+            histogram = self._histograms[script] = self._store.labels(script)
+        histogram.observe(seconds)
         if not answered:
             self._store_outages.labels(script).inc()
         elif self._given_up:

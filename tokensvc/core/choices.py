@@ -161,8 +161,8 @@ def _with_checks(occasion: Occasion, texts: dict[str, str], forced: Mapping[str,
     """Add what is forced, and join the profile's limits to `checks`; a client's own is verbatim if there are none."""
     limits, clients = occasion.profile.limits, texts.get("checks")
     ours = compile_checks(limits, forced)
-    joined = compile_checks(limits, forced, clients)
-    if ours is None or joined is None:
+    if ours is None:
         return {**texts, **forced}
+    joined = compile_checks(limits, forced, clients) or ours
     occasion.notes.append(f"checks: {ours}, by the limits and what is forced")
     return {**texts, **forced, "checks": joined}

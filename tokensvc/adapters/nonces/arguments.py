@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from tokensvc.core.quotas import Quota
@@ -43,6 +44,7 @@ def uses_text(uses: Uses) -> str:
     return "" if uses == ONCE else f"{uses.count},{uses.spend.removeprefix('on-')[0]}"
 
 
+@lru_cache(maxsize=2048)
 def quota_arguments(quota: Quota) -> tuple[str, ...]:
     """The subject and its limits as record.lua and remaining.lua take them; nothing if there is no limit."""
     rate = (quota.rate.count, quota.rate.seconds) if quota.rate is not None else (None, None)
