@@ -22,8 +22,8 @@ lint: $(VENV)/.development  ## ruff, mypy --strict, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.development  ## what an issue costs, measured here
-	$(BIN)/python benchmarks/issue.py $(ARGS)
+bench: $(VENV)/.peers  ## what an issue costs here, and what peers cost beside it; twenty minutes, or ARGS=--quick
+	$(BIN)/python -m benchmarks --programs $(VENV)/peers/bin $(ARGS)
 
 soak: $(VENV)/.development  ## the long runs: hundreds of kills under load; some minutes
 	$(BIN)/python -m pytest -m soak --override-ini addopts="-ra --import-mode=importlib" $(PYTEST_ARGS)
@@ -43,7 +43,7 @@ lock:  ## resolve the dependencies of setup.cfg anew into the two lock files
 	$(LOCK) --constraint requirements-dev.lock -o requirements.lock
 
 clean:  ## remove what make made, but not var/
-	rm -rf $(VENV) build dist *.egg-info tests/e2e/node_modules tests/e2e/.python .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info tests/e2e/node_modules tests/e2e/.python $(PEERS)/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.runtime: requirements.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tokensvc needs Python 3.11 or newer: make PYTHON=python3.11 …")'
@@ -57,10 +57,21 @@ $(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
 	@touch $@
 
 # Programs that the tests drive. On another system put them on PATH: a test says which one it misses.
-DEBIAN := buildah chromium debootstrap nginx-light systemd
+DEBIAN := buildah chromium debootstrap nginx-light redis-tools systemd
 $(VENV)/.debian: $(VENV)/.development Makefile
 	@! command -v apt-get >/dev/null || dpkg-query -W $(DEBIAN) >/dev/null 2>&1 || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN); }
+	@touch $@
+
+# What `make bench` drives and compares with: programs of Debian, and peers of PyPI and npm at exact versions.
+PEERS := benchmarks/peers
+BENCH_PROGRAMS := wrk nginx-light redis-tools golang-go golang-gopkg-redis.v5-dev
+$(VENV)/.peers: $(VENV)/.development $(PEERS)/requirements.txt $(PEERS)/node/package-lock.json $(PEERS)/go/main.go
+	@dpkg -s $(BENCH_PROGRAMS) >/dev/null 2>&1 || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(BENCH_PROGRAMS); }
+	$(PYTHON) -m venv $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip install -q --disable-pip-version-check -r $(PEERS)/requirements.txt
+	cd $(PEERS)/node && npm ci --no-audit --no-fund --loglevel=error
+	GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$(abspath $(VENV))/go-cache go build -o $(VENV)/peers/bin/go-peer $(PEERS)/go/main.go
 	@touch $@
 
 tests/e2e/node_modules/.installed: tests/e2e/package.json tests/e2e/package-lock.json

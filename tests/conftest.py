@@ -6,7 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.canaries import pytest_runtest_makereport, silent_logs
+from tests.support.object_store import ObjectStore
 from tests.support.valkey import Valkey
+
+__all__ = ["pytest_runtest_makereport", "silent_logs"]
 
 
 @pytest.fixture(scope="session")
@@ -16,4 +20,11 @@ def valkey() -> Iterator[Valkey]:
     Who flushes, restarts, pauses or configures a server starts one: `with Valkey() as own:`.
     """
     with Valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """One server of S3 a session, shared by tests that use prefixes of their own and never stop it."""
+    with ObjectStore() as server:
         yield server

@@ -56,13 +56,20 @@ def test_help_lists_the_commands(option: str) -> None:
     told = tokensvc(option)
     assert (told.returncode, told.stderr) == (0, "")
     assert set(re.findall(r"^  ([a-z]+)  ", told.stdout, re.MULTILINE)) == {
+        "audit",
         "config",
         "dev",
+        "doctor",
+        "explain",
         "issue",
         "keys",
         "policy",
+        "redeem",
+        "revoke",
         "serve",
         "store",
+        "verify",
+        "upload",
     }
 
 
@@ -251,7 +258,8 @@ def test_dev_keeps_its_keys_for_itself_and_over_restarts(tmp_path: Path) -> None
     settings = {"IMAGEKIT_PRIVATE_KEY": "private_CANARY_of_production", "PORT": "x", "WEB_CONCURRENCY": "x"}
 
     def kept() -> dict[str, str]:
-        return {path.name: path.read_text() for path in (data / "dev").iterdir() if path.name != "tokensvc.toml"}
+        written_anew = ("tokensvc.toml", "emulation.json", "emulation.json.lock")
+        return {path.name: path.read_text() for path in (data / "dev").iterdir() if path.name not in written_anew}
 
     with Running(command, settings, log=tmp_path / "log", data=data) as service:
         await_ready(service, Client(port))

@@ -242,6 +242,9 @@ PAYLOAD = 'payload = { fileName = "a.jpg", tags = ["summer"] }\n'
         (PAYLOAD + "grant = {}", ""),
         (PAYLOAD + "grant = { lifetime = 1800 }", ""),
         (PAYLOAD + "grant = { lifetime = 1799 }", "the lifetime is 1800 s and not 1799 s"),
+        (PAYLOAD + 'grant = { uses = 1, spend = "on-attempt" }', ""),
+        (PAYLOAD + "grant = { uses = 2 }", "uses is 1 and not 2"),
+        (PAYLOAD + 'grant = { spend = "on-success" }', "a use is spent on-attempt and not on-success"),
         (PAYLOAD + 'grant.parameters = { tags = "summer" }', ""),
         (PAYLOAD + 'grant.parameters = { tags = "dress" }', "tags is 'summer', and should be 'dress'"),
         (PAYLOAD + 'grant.parameters = { isPublished = "" }', "isPublished is not bound, and should be ''"),
@@ -435,6 +438,8 @@ QUIET = '[profiles.default]\ncallers = ["web"]\nversions = ["v2"]\n[profiles.def
         ('["v2"]\n', '["v1"]\nlimits = { max_bytes = 1 }\n', ["versions"]),
         ('["v2"]\n', '["v1"]\nlimits = { types = ["image/*"] }\n', ["versions"]),
         ('["v2"]\n', '["v1"]\nlimits = { per_day = 1 }\n', []),
+        # no record
+        ('["v2"]\n', '["v2"]\nwhen_store_is_down = "issue-v2-untracked"\n', ["when_store_is_down"]),
         # everybody
         ('["web"]', '["web", "guests"]\npublic = true', ["limits"]),
         ('["web"]', '["guests", "web"]\npublic = true', ["callers[0]", "limits"]),
@@ -445,6 +450,9 @@ QUIET = '[profiles.default]\ncallers = ["web"]\nversions = ["v2"]\n[profiles.def
         # nearly an hour
         ('["web"]', '["web"]\nlifetime = 3540', []),
         ('["web"]', '["web"]\nlifetime = 3541', ["lifetime"]),
+        # what ImageKit does not know
+        ('["web"]', '["web"]\nuses = 1\nspend = "on-success"', []),
+        ('["web"]', '["web"]\nuses = 2', ["uses"]),
     ],
 )
 @pytest.mark.usefixtures("run")

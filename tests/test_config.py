@@ -10,10 +10,12 @@ import pytest
 
 from tests.support.service import ROOT
 from tokensvc import config, wiring
-from tokensvc.config import ConfigurationError, Settings
+from tokensvc.config import Bucket, ConfigurationError, Settings
 from tokensvc.config.reading import VARIABLES
 from tokensvc.config.reference import tables, whole_page
+from tokensvc.core.metadata import MetadataField
 from tokensvc.core.params import CLIENT_CHOICES
+from tokensvc.core.uses import Uses
 
 PUBLIC, PRIVATE = "public_Pq4bX1dFh2", "private_CANARYPq4bX1dFh2"
 DIGEST = "0123456789abcdef" * 4
@@ -89,7 +91,8 @@ def test_keys_in_the_environment_and_one_caller_are_enough(folder: Folder) -> No
     assert profile.allow.keys() == CLIENT_CHOICES
     assert (settings.cors.origins, settings.cors.max_age, settings.hosts) == ([], 600, [])
     assert (settings.upload.enabled, settings.upload.url, settings.upload.store) == (True, "", None)
-    assert settings.upload.plan.max_bytes == 25_000_000
+    plan = settings.upload.plan
+    assert (plan.most_bytes, plan.most_video_bytes, plan.max_unverified_bytes) == (25_000_000, 25_000_000, None)
     assert (settings.redis_url, settings.port, settings.workers) == (None, 8000, None)
     assert settings.data_dir == Path("var").absolute()
 
@@ -582,7 +585,61 @@ def test_a_wrong_host_name_is_a_fault(folder: Folder, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "store", ["/srv/files", "file://srv/files", "file:srv", "file://", "ftp:///srv", "7", "file:///a?b"]
+    ("store", "name", "prefix"),
+    [
+        ("s3://uploads", "uploads", ""),
+        ("s3://uploads/", "uploads", ""),
+        ("s3://my.up-loads3/a/b_c/", "my.up-loads3", "a/b_c"),
+        ("s3://abc/(it's!)*", "abc", "(it's!)*"),
+    ],
+)
+def test_files_are_kept_in_a_bucket_that_is_named(folder: Folder, store: str, name: str, prefix: str) -> None:
+    assert folder.load(f'{MINIMAL}[upload]\nstore = "{store}"\n').upload.store == Bucket(name, prefix)
+
+
+@pytest.mark.parametrize(
+    ("plan", "of_any", "of_video"),
+    [
+        ("name = 'free'", 25_000_000, 100_000_000),
+        ("name = 'paid-2023'", 25_000_000, 300_000_000),
+        ("name = 'pro'\nmax_bytes = '1MB'", 1_000_000, 2_000_000_000),
+        ("name = 'pro'\nmax_video_bytes = '60MB'", 50_000_000, 60_000_000),
+        ("name = '2022'\nmax_bytes = '90MB'", 90_000_000, 90_000_000),
+        ("max_bytes = '90MB'", 90_000_000, 90_000_000),
+        ("max_video_bytes = '25MB'", 25_000_000, 25_000_000),
+    ],
+)
+def test_a_plan_is_named_and_changed(folder: Folder, plan: str, of_any: int, of_video: int) -> None:
+    found = folder.load(f"{MINIMAL}[upload.plan]\n{plan}\n").upload.plan
+    assert (found.most_bytes, found.most_video_bytes) == (of_any, of_video)
+
+
+def test_what_comes_unverified_may_be_less(folder: Folder) -> None:
+    plan = folder.load(f"{MINIMAL}[upload.plan]\nmax_unverified_bytes = '1MB'\n").upload.plan
+    assert plan.max_unverified_bytes == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("plan", "place"),
+    [
+        ("name = 'gold'", "upload.plan.name"),
+        ("name = ''", "upload.plan.name"),
+        ("max_video_bytes = 24_999_999", "upload.plan"),
+        ("name = 'free'\nmax_bytes = '90MB'\nmax_video_bytes = '80MB'", "upload.plan"),
+    ],
+)
+def test_a_plan_that_is_none_is_a_fault(folder: Folder, plan: str, place: str) -> None:
+    assert folder.faults(f"{MINIMAL}[upload.plan]\n{plan}\n").keys() == {place}
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        *("/srv/files", "file://srv/files", "file:srv", "file://", "ftp:///srv", "7", "file:///a?b"),
+        *("s3://", "s3:///a", "s3://ab", "s3://Uploads", "s3://-uploads", "s3://uploads/a//b", "s3://uploads/../b"),
+        *("s3://uploads/./b", "s3://uploads/..", "s3://uploads/a b", "s3://uploads?a", "s3://key:secret@uploads/a"),
+        *("s3://uploads//", "s3:uploads", "S3://uploads"),
+    ],
 )
 def test_a_wrong_place_for_files_is_a_fault(folder: Folder, store: str) -> None:
     assert folder.faults(f"{MINIMAL}[upload]\nstore = '{store}'\n").keys() == {"upload.store"}
@@ -659,6 +716,27 @@ def test_a_profile_refers_to_what_there_is(folder: Folder, line: str, place: str
     assert why in told[place]
 
 
+@pytest.mark.parametrize(
+    ("lines", "place", "why"),
+    [
+        ('versions = ["v1"]', "profiles.b", "is about v2, which the profile does not issue"),
+        ('limits = { rate = "1/minute" }', "profiles.b", "does not count: rate is set"),
+        ("limits = { per_day = 1 }", "profiles.b", "does not count: per_day is set"),
+        ("limits = { outstanding = 1 }", "profiles.b", "does not count: outstanding is set"),
+        ('public = true\ncallers = ["backend", "guests"]', "profiles.b.when_store_is_down", "without number"),
+    ],
+)
+def test_what_goes_out_while_the_store_is_down_is_neither_counted_nor_for_everybody(
+    folder: Folder, lines: str, place: str, why: str
+) -> None:
+    callers = "" if "callers" in lines else 'callers = ["backend"]\n'
+    head = f'{MINIMAL}[callers.guests]\nkind = "anonymous"\n[profiles.b]\n{callers}'
+    assert folder.load(f"{head}{lines}\n")
+    told = folder.faults(f'{head}{lines}\nwhen_store_is_down = "issue-v2-untracked"\n')
+    assert told.keys() == {place}
+    assert why in told[place]
+
+
 def test_the_active_key_is_one_of_the_account(folder: Folder) -> None:
     told = folder.faults(MINIMAL + ACCOUNT.replace(f'active = "{PUBLIC}"', 'active = "public_other"'), {})
     assert told.keys() == {"accounts.default.active"}
@@ -723,20 +801,28 @@ def test_the_demo_sign_in_is_for_the_development_server(folder: Folder) -> None:
     assert isinstance(folder.load(toml, demo=True).callers["demo"], config.DemoSource)
 
 
-@pytest.mark.parametrize(
-    ("toml", "place"),
-    [
-        ("[profiles.b]\ncallers = ['backend']\nuses = 1\n", "profiles.b.uses"),
-        ("[profiles.b]\ncallers = ['backend']\nspend = 'on-success'\n", "profiles.b.spend"),
-        ("[profiles.b]\ncallers = ['backend']\nwhen_store_is_down = 'refuse'\n", "profiles.b.when_store_is_down"),
-        ("[upload]\nstore = 's3://bucket/prefix'\n", "upload.store"),
-        ("[upload.plan]\nmax_video_bytes = '25MB'\n", "upload.plan.max_video_bytes"),
-    ],
-)
-def test_what_is_announced_but_not_built_is_refused_in_these_words(folder: Folder, toml: str, place: str) -> None:
-    told = folder.faults(MINIMAL + toml)
-    assert told.keys() == {place}
-    assert "not built yet" in told[place]
+@pytest.mark.parametrize("uses", [1, 100])
+@pytest.mark.parametrize("spend", ["on-attempt", "on-success"])
+def test_a_profile_says_how_often_and_what_spends_a_use(folder: Folder, uses: int, spend: str) -> None:
+    profile = f"[profiles.b]\ncallers = ['backend']\nuses = {uses}\nspend = '{spend}'\n"
+    settings = folder.load(MINIMAL + profile)
+    assert settings.profiles["b"].build("b").uses == Uses(uses, spend)  # type: ignore[arg-type]
+    assert settings.profiles["default"].build("default").uses == Uses(1, "on-attempt")
+
+
+@pytest.mark.parametrize("member", ["uses = 0", "uses = 101", "uses = true", 'uses = "3"', 'spend = "never"'])
+def test_uses_and_spend_are_of_what_there_is(folder: Folder, member: str) -> None:
+    told = folder.faults(f"{MINIMAL}[profiles.b]\ncallers = ['backend']\n{member}\n")
+    assert told.keys() == {f"profiles.b.{member.partition(' ')[0]}"}
+
+
+@pytest.mark.parametrize(("lease", "good"), [(0, False), (1, True), (600, True), (601, False)])
+def test_a_lease_is_a_second_to_ten_minutes(folder: Folder, lease: int, good: bool) -> None:
+    toml = f"{MINIMAL}[upload]\nlease = {lease}\n"
+    if good:
+        assert folder.load(toml).upload.lease == lease
+    else:
+        assert folder.faults(toml).keys() == {"upload.lease"}
 
 
 @pytest.mark.parametrize(
@@ -937,3 +1023,36 @@ def test_the_example_of_an_environment_has_every_variable() -> None:
     wanted = {variable.name: variable.default for variable in VARIABLES}
     wanted |= {f"{variable.name}_FILE": "" for variable in VARIABLES if variable.may_be_file}
     assert pairs == wanted
+
+
+@pytest.mark.parametrize(
+    ("toml", "place"),
+    [
+        ("[accounts.default.metadata_fields.f]\n", "accounts.default.metadata_fields.f.type"),
+        ("[accounts.default.metadata_fields.f]\ntype = 'Colour'\n", "accounts.default.metadata_fields.f.type"),
+        (
+            "[accounts.default.metadata_fields.f]\ntype = 'Text'\nlength = 1\n",
+            "accounts.default.metadata_fields.f.length",
+        ),
+        ("[accounts.default.metadata_fields.f]\ntype = 'MultiSelect'\n", "accounts.default.metadata_fields.f"),
+    ],
+)
+def test_a_wrong_metadata_field_is_a_fault(folder: Folder, toml: str, place: str) -> None:
+    assert folder.faults(ACCOUNT + toml + MINIMAL, {}).keys() == {place}
+
+
+def test_metadata_fields_are_read(folder: Folder) -> None:
+    toml = (
+        f"{ACCOUNT}[accounts.default.metadata_fields]\n"
+        """
+"release date" = { type = "Date", min_value = "2026-01-01" }
+price = { type = "Number", max_value = 2.5, min_value = 1, required = true }
+kind = { type = "SingleSelect", options = ["a", 1, true] }
+"""
+    )
+    fields = folder.load(toml + MINIMAL, {}).accounts["default"].metadata_fields
+    assert {name: field.build() for name, field in fields.items()} == {
+        "release date": MetadataField("Date", min_value="2026-01-01"),
+        "price": MetadataField("Number", required=True, min_value=1, max_value=2.5),
+        "kind": MetadataField("SingleSelect", options=("a", 1, True)),
+    }

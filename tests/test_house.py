@@ -15,6 +15,7 @@ import pytest
 from gunicorn.app.wsgiapp import WSGIApplication
 
 from tests.support.service import PATIENCE_SECONDS, ROOT, clean_environment
+from tokensvc.adapters.logs.server import JsonServerLog
 
 if TYPE_CHECKING:
     from gunicorn.config import Config
@@ -50,8 +51,8 @@ def run(*command: str | Path, cwd: Path = ROOT, **settings: str) -> subprocess.C
     [
         (r"\btime\.time\b|\btime_ns\b|datetime\.now|utcnow", {"tokensvc/wiring.py"}),
         (r"\bos\.environ\b|\bgetenv\b", {"tokensvc/wiring.py"}),
-        (r"\buuid4\b|\buuid\.UUID\(", {"tokensvc/service/issue.py"}),
-        (r"\bfrom_url\b|\bredis\.Redis\(|\bRedis\.from_pool\(", {"tokensvc/adapters/redis_client/pools.py"}),
+        (r"\buuid4\b|\buuid\.UUID\(", set()),
+        (r"\bfrom_url\b|\bredis\.Redis\(|\bRedis\.from_pool\(|= Lined\(", {"tokensvc/adapters/redis_client/pools.py"}),
         (r"compare_digest", {"tokensvc/core/mac.py"}),
     ],
 )
@@ -170,6 +171,7 @@ def loaded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
         ("dirty_workers", 0),
         ("daemon", False),
         ("accesslog", None),
+        ("logger_class", JsonServerLog),
         ("reload", False),
         ("strip_header_spaces", False),
         ("permit_obsolete_folding", False),

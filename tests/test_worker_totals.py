@@ -47,6 +47,14 @@ def issued(client: Client) -> int:
     return int(float(found[1])) if found else 0
 
 
+def figures(client: Client) -> set[str]:
+    """The numbers of the workers whose costs are told, of which there have to be as many as workers."""
+    text = client.request("GET", "/metrics").body.decode()
+    found = set(re.findall(r'^tokensvc_worker_resident_bytes\{worker="(\d+)"\} ', text, re.MULTILINE))
+    assert f"\ntokensvc_workers {len(found)}.0\n" in text
+    return found
+
+
 def issue(client: Client, count: int) -> None:
     for _ in range(count):
         assert client.issue().status == 200
@@ -67,6 +75,7 @@ def test_totals_are_right_over_workers_killed_ones_and_reloads(tmp_path_factory:
         directory = directory_of(one)
         assert directory == directory_of(two)
         assert directory.stat().st_mode & 0o777 == 0o700
+        assert figures(client) == {"0", "1"}
         with only(service, one):
             issue(client, 3)
             assert issued(client) == 3
@@ -86,6 +95,7 @@ def test_totals_are_right_over_workers_killed_ones_and_reloads(tmp_path_factory:
             issue(client, 2)
         with only(service, two):
             assert issued(client) == 9
+        assert figures(client) == {"0", "1"}, "who is gone is not told of"
         assert len(list(directory.glob("counter_*.db"))) == 2, "who replaces a worker counts on in its files"
 
         before = service.workers

@@ -7,17 +7,17 @@ import sys
 from flask import Flask
 
 from tokensvc import wiring
-from tokensvc.adapters import event_log
+from tokensvc.adapters.aside import aside, within
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
-from tokensvc.config import Settings
+from tokensvc.adapters.logs import about, lines
+from tokensvc.adapters.logs.redaction import REDACTION
+from tokensvc.adapters.sweeper import Sweeper
+from tokensvc.config import Bucket, Settings, secrets_in
 from tokensvc.core.addresses import Peers
+from tokensvc.ports import FileStore
+from tokensvc.service.accept import Accept
 from tokensvc.web import Demo, Doors, Measured, Redeeming, Uploads, create_app
 from tokensvc.web.paced_bodies import PacedBodies
-
-
-def create_for_development() -> Flask:
-    """Build the application from the process's configuration, the demo sign-in included."""
-    return create(wiring.load_settings(demo=True))
 
 
 def create(settings: Settings | None = None) -> Flask:
@@ -25,41 +25,78 @@ def create(settings: Settings | None = None) -> Flask:
 
     When that happens in a worker, gunicorn halts with its sentences; a worker that exits it would start over and over.
     """
-    settings = settings or wiring.load_settings()
-    event_log.write_to(sys.stderr)
+    return app_of(doors(settings or wiring.load_settings()))
+
+
+def app_of(doors: Doors) -> Flask:
+    """The application behind these doors, with what a body may take."""
+    app = create_app(doors)
+    app.wsgi_app = PacedBodies(app.wsgi_app, within)  # type: ignore[method-assign] # Flask's own seam
+    return app
+
+
+def doors(settings: Settings) -> Doors:
+    """All that the application is made of, for these settings; events go to standard error from now on."""
+    REDACTION.learn(secrets_in(settings))
+    lines.write_to(sys.stderr, settings.log)
     nonces = wiring.nonce_store(settings)
     sources = wiring.caller_sources(settings)
     throttle = wiring.throttle(settings)
+    spans = wiring.spans()
+
+    def ready() -> tuple[str, ...]:
+        wiring.require_audit(settings)
+        return nonces.ready()
+
     demo = next((Demo(source, COOKIE) for source in sources.values() if isinstance(source, DemoSignIn)), None)
     uploads = None
     if settings.upload.enabled:
         files = wiring.file_store(settings)
+        sweeper_of(settings, files).start()
         accept = wiring.accept(settings, nonces, files, throttle)
-        upload = settings.upload
-        uploads = Uploads(accept, files, list(settings.accounts), upload.plan.max_bytes, upload.url)
-    app = create_app(
-        Doors(
-            wiring.issue(settings, nonces, sources, throttle),
-            nonces.ready,
-            settings.cors.origins,
-            settings.cors.max_age,
-            settings.hosts,
-            Peers.parse(settings.proxies),
-            Redeeming(
-                wiring.redeem(settings, nonces),
-                wiring.introspect(settings, nonces),
-                wiring.revoke(settings, nonces),
-                wiring.explain(settings, nonces),
-                wiring.rights(sources, throttle),
-                Peers.parse(settings.forward_auth.trusted),
-                throttle,
-            ),
-            uploads,
-            demo,
-            wiring.audit(),
-            Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
-            wiring.stopping,
-        )
+        uploads = uploads_of(settings, accept, files)
+    return Doors(
+        wiring.issue(settings, nonces, sources, throttle),
+        ready,
+        settings.cors.origins,
+        settings.cors.max_age,
+        settings.hosts,
+        Peers.parse(settings.proxies),
+        Redeeming(
+            wiring.redeem(settings, nonces),
+            wiring.introspect(settings, nonces),
+            wiring.revoke(settings, nonces),
+            wiring.explain(settings, nonces),
+            wiring.rights(sources, throttle),
+            Peers.parse(settings.forward_auth.trusted),
+            throttle,
+        ),
+        uploads,
+        demo,
+        wiring.audit(settings),
+        Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
+        wiring.stopping,
+        begin=about.begin,
+        begin_span=None if spans is None else spans.begin,
     )
-    app.wsgi_app = PacedBodies(app.wsgi_app, wiring.within)  # type: ignore[method-assign] # Flask's own seam
-    return app
+
+
+def uploads_of(settings: Settings, accept: Accept, files: FileStore) -> Uploads:
+    """The upload endpoint as it is configured."""
+    plan = settings.upload.plan
+    return Uploads(
+        accept,
+        files,
+        list(settings.accounts),
+        plan.most_bytes,
+        settings.upload.url,
+        plan.most_video_bytes,
+        plan.max_unverified_bytes,
+    )
+
+
+def sweeper_of(settings: Settings, files: FileStore) -> Sweeper:
+    """Who tidies the file store up; not started."""
+    place = settings.upload.store
+    folder = settings.data_dir if isinstance(place, Bucket) else place or settings.data_dir / "files"
+    return Sweeper(files, folder / "sweep.lock", wiring.clock, wiring.audit(settings), aside)

@@ -30,4 +30,5 @@ umask = 0o117
 reuse_port = False
 preload_app = False
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - the heartbeat file belongs in memory, not on a disk that may stall
-accesslog = None  # the service writes its own events; a query may hold a token
+logger_class = "tokensvc.adapters.logs.server.JsonServerLog"
+accesslog = None  # the service writes its own events; `--access-logfile -` adds a line for every request

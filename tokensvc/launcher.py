@@ -69,6 +69,7 @@ def run(
     start_store: Callable[[], Store] | None,
     may_reload: Callable[[], bool] | None = None,
     drain_seconds: float = 0,
+    tell: Callable[[str], None] | None = None,
 ) -> int:
     """Run until gunicorn ends, by itself or because we were told to; return 0, or 3 if it should not have ended.
 
@@ -76,11 +77,11 @@ def run(
     that who sends requests here can send them elsewhere; a second signal cuts that short. HUP replaces the workers if
     `may_reload()` says so, and without `may_reload` it ends everything, as it should when a terminal is closed.
     Call it from the main thread. Raises StoreFault if the store does not start; once it has, one that is lost is only
-    told, and tried for again.
+    told, and tried for again. `tell` says a sentence to the operator; on standard error if it is not given.
     """
     # A master that is killed leaves its workers to us, so that we can see the last of them off.
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    launch = _Launch(start_store, may_reload, drain_seconds)
+    launch = _Launch(start_store, may_reload, drain_seconds, tell or _tell)
     for number in _SIGNALS:
         signal.signal(number, launch.on_signal)
     try:
@@ -105,15 +106,21 @@ class _Launch:
         "_start_store",
         "_stop_at",
         "_store",
+        "_tell",
         "_told_to_stop",
         "_try_at",
         "directory",
     )
 
     def __init__(
-        self, start_store: Callable[[], Store] | None, may_reload: Callable[[], bool] | None, drain_seconds: float
+        self,
+        start_store: Callable[[], Store] | None,
+        may_reload: Callable[[], bool] | None,
+        drain_seconds: float,
+        tell: Callable[[str], None],
     ) -> None:
         self._start_store = start_store
+        self._tell = tell
         self._may_reload = may_reload
         self._drain_seconds = drain_seconds
         self._stop_at: float | None = None
@@ -179,11 +186,11 @@ class _Launch:
             self._store = self._start_store()
         except (StoreFault, OSError) as exc:
             self._try_at = time.monotonic() + self._pause
-            _tell(f"The nonce store is gone and did not start again; next try in {self._pause:g} s. {exc}")
+            self._tell(f"The nonce store is gone and did not start again; next try in {self._pause:g} s. {exc}")
             self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
         else:
             self._pause = _FIRST_PAUSE_SECONDS
-            _tell("The nonce store's supervisor was gone; it is started again.")
+            self._tell("The nonce store's supervisor was gone; it is started again.")
         _reap_others(server)
 
     def _reload_if_asked(self, server: subprocess.Popen[bytes]) -> None:
@@ -201,7 +208,7 @@ class _Launch:
         if status == 0 or (self._told_to_stop and status == -signal.SIGTERM):  # TERM came before it could handle one
             return 0
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        _tell(f"gunicorn {how}.")
+        self._tell(f"gunicorn {how}.")
         return OUTAGE
 
 

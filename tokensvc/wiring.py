@@ -6,38 +6,28 @@ import functools
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Final
 
-import gevent
-from gevent import monkey
-from pydantic import SecretStr
-
-from tokensvc import config
+from tokensvc import callers, config, events
 from tokensvc.adapters import draining, embedded
-from tokensvc.adapters.api_keys import ApiKeys, Holder
+from tokensvc.adapters.api_keys import ApiKeys
+from tokensvc.adapters.aside import Blocking, aside
+from tokensvc.adapters.buckets import bucket_files
 from tokensvc.adapters.callers.anonymous import Anonymous
-from tokensvc.adapters.callers.bearer import Bearer
-from tokensvc.adapters.callers.forwarded import Forwarded
-from tokensvc.adapters.callers.jwks import Jwks
-from tokensvc.adapters.callers.session import FlaskSession
-from tokensvc.adapters.callers.ticket import Tickets
-from tokensvc.adapters.callers.verifying_keys import KeySource, OneKey
-from tokensvc.adapters.demo_sign_in import DemoSignIn
 from tokensvc.adapters.disk_files import DiskFiles
-from tokensvc.adapters.event_log import EventLog
 from tokensvc.adapters.inspect import inspect
-from tokensvc.adapters.metrics import Metered, Metrics
+from tokensvc.adapters.metrics import Metrics
 from tokensvc.adapters.metrics_files import VARIABLE
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import Cluster, connect_any
 from tokensvc.adapters.remote_files import HttpsFiles
 from tokensvc.adapters.throttle import RedisThrottle
-from tokensvc.core.addresses import Peers
 from tokensvc.core.hosts import HostNames
 from tokensvc.core.keys import AcceptedKeys, KeyPair, KeyRing, Secret
+from tokensvc.core.metadata import MetadataField
 from tokensvc.core.profiles import Profile
 from tokensvc.ports import Audit, CallerSource, FileStore, NonceStore, Throttle
 from tokensvc.service.accept import Accept
@@ -47,9 +37,6 @@ from tokensvc.service.issue import Issue
 from tokensvc.service.operate import Introspect, Revoke
 from tokensvc.service.redeem import Redeem
 from tokensvc.service.rights import Rights
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 THROTTLE_CONNECTIONS: Final = 4
 STORE_CONNECTIONS: Final = 32
@@ -64,6 +51,9 @@ def clock() -> int:
     return int(time.time())
 
 
+wall = time.time
+"""Unix seconds with their parts, for comparing clocks."""
+
 chance = secrets.token_bytes
 
 
@@ -74,15 +64,26 @@ def metrics() -> Metrics:
     return Metrics(Path(directory) if directory else None)
 
 
+def audit(settings: config.Settings | None = None) -> Audit:
+    """Where events go: counted, to the log, and to the audit's file if one is configured."""
+    return events.told(settings, metrics(), time.time, aside)
+
+
+def require_audit(settings: config.Settings) -> None:
+    """Raise an outage if nothing could be issued now because the audit's file cannot be written."""
+    events.require_audit(settings, time.time, aside)
+
+
+@functools.cache
+def spans() -> events.Spans | None:
+    """Where this process's spans go, if the environment says so."""
+    return events.spans(environment(), time.time)
+
+
 def stopping() -> bool:
     """Whether the launcher is about to end this service."""
     directory = environment().get(VARIABLE)
     return directory is not None and draining.announced(Path(directory))
-
-
-def audit() -> Audit:
-    """Where events go: counted, and to the log."""
-    return Metered(EventLog(), metrics())
 
 
 def environment() -> Mapping[str, str]:
@@ -108,6 +109,8 @@ def load_settings(variables: Mapping[str, str] | None = None, *, demo: bool = Fa
         except ValueError as exc:
             name = "REDIS_URL" if variables.get("REDIS_URL") else "REDIS_URL_FILE"
             raise config.ConfigurationError([config.Fault(name, str(exc))]) from None
+    if settings.upload.enabled and isinstance(settings.upload.store, config.Bucket):
+        _bucket(settings.upload.store, variables)
     return settings
 
 
@@ -140,8 +143,9 @@ def nonce_store(settings: config.Settings) -> NonceStore:
         connections=STORE_CONNECTIONS,
         buckets=CLUSTER_BUCKETS if isinstance(client, Cluster) else 1,
         on_fence="wait" if settings.redis_url is None else "rotate",
-        audit=audit(),
-        observe=metrics().store_answered,
+        clock=clock,
+        audit=audit(settings),
+        observe=events.observing(metrics().store_answered, spans()),
     )
 
 
@@ -154,30 +158,26 @@ def throttle(settings: config.Settings) -> RedisThrottle:
     return RedisThrottle(
         client,
         clock=clock,
-        audit=audit(),
+        audit=audit(settings),
         failures=failures,
         anonymous=anonymous,
         on_open=metrics().unthrottled,
     )
 
 
-def file_store(settings: config.Settings) -> DiskFiles:
-    """Where uploaded files are kept."""
-    return DiskFiles(settings.upload.store or settings.data_dir / "files", _aside)
+def file_store(settings: config.Settings) -> FileStore:
+    """Where uploaded files are kept; raises `config.ConfigurationError` if that cannot be so here."""
+    place = settings.upload.store
+    if isinstance(place, config.Bucket):
+        return _bucket(place, environment())(settings.data_dir / "incoming", aside)
+    return DiskFiles(place or settings.data_dir / "files", aside)
 
 
-def _aside(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Call in another thread if this one is shared by many requests (a gevent worker), else here."""
-    if monkey.is_module_patched("socket"):
-        return cast("_T", gevent.get_hub().threadpool.apply(function, args, kwargs))
-    return function(*args, **kwargs)
-
-
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """A block that is ended by TimeoutError after so many seconds, where requests share a thread (a gevent worker)."""
-    with gevent.Timeout(seconds, TimeoutError()) if monkey.is_module_patched("socket") else nullcontext():
-        yield
+def _bucket(bucket: config.Bucket, variables: Mapping[str, str]) -> Callable[[Path, Blocking], FileStore]:
+    try:
+        return bucket_files(bucket.name, bucket.prefix, variables)
+    except ValueError as exc:
+        raise config.ConfigurationError([config.Fault("upload.store", str(exc))]) from None
 
 
 def key_rings(settings: config.Settings) -> dict[str, KeyRing]:
@@ -206,58 +206,25 @@ def accepted_keys(settings: config.Settings) -> AcceptedKeys:
 
 def profiles(settings: config.Settings) -> dict[str, Profile]:
     """The profiles by name."""
-    return {name: profile.build(name) for name, profile in settings.profiles.items()}
+    fields = _metadata(settings)
+    return {
+        name: replace(profile.build(name), metadata=fields.get(profile.account))
+        for name, profile in settings.profiles.items()
+    }
+
+
+def _metadata(settings: config.Settings) -> dict[str, dict[str, MetadataField]]:
+    """The custom metadata fields of each account that declares some."""
+    return {
+        name: {field: each.build() for field, each in account.metadata_fields.items()}
+        for name, account in settings.accounts.items()
+        if account.metadata_fields
+    }
 
 
 def caller_sources(settings: config.Settings) -> dict[str, CallerSource]:
     """The caller sources by name."""
-    proxies = Peers.parse(settings.proxies)
-    return {name: _caller_source(name, source, proxies) for name, source in settings.callers.items()}
-
-
-def _caller_source(name: str, source: config.Source, proxies: Peers) -> CallerSource:
-    match source:
-        case config.DemoSource():
-            return DemoSignIn(name, _secret(source.secret_key))
-        case config.SessionSource():
-            keys = [_secret(key) for key in (source.secret_key, *source.fallback_keys)]
-            options = {"cookie": source.cookie, "subject": source.subject}
-            return FlaskSession(name, keys, clock=clock, claims=source.claims, max_age=source.max_age, **options)
-        case config.BearerSource():
-            return _bearer(name, source)
-        case config.TicketSource():
-            keys = [_secret(key) for key in (source.secret_key, *source.fallback_keys)]
-            return Tickets(name, keys, clock=clock, max_age=source.max_age)
-        case config.ForwardedSource():
-            return Forwarded(name, header=source.header, trusted=Peers.parse(source.trusted))
-        case config.AnonymousSource():
-            return Anonymous(name, proxies=proxies)
-    return ApiKeys(name, {key.sha256: Holder(key.subject, frozenset(key.may)) for key in source.keys})
-
-
-def _secret(text: SecretStr) -> Secret:
-    return Secret(text.get_secret_value())
-
-
-def _bearer(name: str, source: config.BearerSource) -> Bearer:
-    if source.jwks_url is not None:
-        keys: KeySource = Jwks(source.jwks_url, monotonic=time.monotonic, audit=audit())
-    elif source.public_key is not None:
-        keys = OneKey.from_pem(source.public_key)
-    else:
-        keys = OneKey.from_secret(_secret(source.secret_key or SecretStr("")))
-    return Bearer(
-        name,
-        issuer=source.issuer,
-        audience=source.audience,
-        keys=keys,
-        clock=clock,
-        algorithms=source.algorithms,
-        leeway=source.leeway,
-        max_age=source.max_age,
-        subject_claim=source.subject,
-        required_claims=source.required_claims,
-    )
+    return callers.sources_of(settings, clock, audit(settings))
 
 
 def issue(
@@ -265,13 +232,15 @@ def issue(
 ) -> Issue:
     """The use case that hands out credentials."""
     anonymous = frozenset(name for name, source in sources.items() if isinstance(source, Anonymous))
-    return Issue(profiles(settings), key_rings(settings), sources, nonces, clock, chance, audit(), throttle, anonymous)
+    return Issue(
+        profiles(settings), key_rings(settings), sources, nonces, clock, chance, audit(settings), throttle, anonymous
+    )
 
 
 def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, throttle: Throttle) -> Accept:
     """The use case that takes uploads."""
     remote = settings.upload.remote
-    fetched = HttpsFiles(hosts=HostNames.of(remote.hosts), seconds=remote.seconds, audit=audit())
+    fetched = HttpsFiles(hosts=HostNames.of(remote.hosts), seconds=remote.seconds, audit=audit(settings))
     fetching = Fetching(fetched, profiles(settings), remote.enabled, clock)
     return Accept(
         accepted_keys(settings),
@@ -281,15 +250,17 @@ def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, thro
         inspect,
         clock,
         chance,
-        audit(),
+        audit(settings),
         throttle,
+        settings.upload.lease,
         fetching,
+        _metadata(settings),
     )
 
 
 def redeem(settings: config.Settings, nonces: NonceStore) -> Redeem:
     """The use case that spends for other people's uploaders."""
-    return Redeem(accepted_keys(settings), _cross_off(settings), nonces, clock, chance, audit())
+    return Redeem(accepted_keys(settings), _cross_off(settings), nonces, clock, chance, audit(settings))
 
 
 def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
@@ -298,8 +269,9 @@ def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
 
 
 def revoke(settings: config.Settings, nonces: NonceStore) -> Revoke:
-    """The use case that makes a credential unspendable."""
-    return Revoke(tuple(settings.accounts), nonces, audit())
+    """The use case that makes credentials unspendable."""
+    names = (tuple(settings.accounts), tuple(settings.profiles), tuple(settings.callers))
+    return Revoke(*names, nonces, clock, audit(settings))
 
 
 def explain(settings: config.Settings, nonces: NonceStore) -> Explain:

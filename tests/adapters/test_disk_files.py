@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -152,13 +153,13 @@ class Faults:
         return step
 
 
-def upload(store: DiskFiles, *, replace: bool) -> None:
+def upload(store: DiskFiles, *, replace: bool, **changed: str) -> None:
     """A whole upload, as a request does it."""
     incoming = store.receive()
     try:
         incoming.write(b"new content")
         incoming.seal()
-        store.keep(incoming, record_of(b"new content"), replace=replace)
+        store.keep(incoming, record_of(b"new content", **changed), replace=replace)
     finally:
         incoming.discard()
 
@@ -242,7 +243,7 @@ for at in range(1, 100):
     child = os.fork()
     if child == 0:
         faults = Faults(pytest.MonkeyPatch(), at, lambda: os._exit(9))
-        upload(store, replace=replace)
+        upload(store, replace=replace, version_id="the-same")
         os._exit(0)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
         print(at)
@@ -250,10 +251,8 @@ for at in range(1, 100):
 """
 
 
-@pytest.mark.parametrize("mode", ["keep", "replace"])
-def test_a_worker_killed_at_any_step_leaves_the_old_file_or_the_new_and_sweep_the_rest(
-    tmp_path: Path, mode: str
-) -> None:
+def killed_at_each_step(tmp_path: Path, mode: str) -> int:
+    """How many stores there are now: in each a worker was killed one step later."""
     answer = subprocess.run(
         [sys.executable, "-W", "error", "-c", KILLED, str(tmp_path), mode],
         cwd=Path(__file__).parents[2],
@@ -264,6 +263,45 @@ def test_a_worker_killed_at_any_step_leaves_the_old_file_or_the_new_and_sweep_th
     )
     last = int(answer.stdout)
     assert last > 10
+    return last
+
+
+@pytest.mark.parametrize("mode", ["keep", "replace"])
+def test_wherever_a_worker_was_killed_the_same_version_is_kept_after_it_and_once(tmp_path: Path, mode: str) -> None:
+    """Before anything is swept; by two at a time."""
+    for at in range(1, killed_at_each_step(tmp_path, mode) + 1):
+        root = tmp_path / str(at)
+        again = partial(upload, DiskFiles(root), replace=mode == "replace", version_id="the-same")
+        with ThreadPoolExecutor(2) as threads:
+            for resumed in [threads.submit(again) for _ in range(2)]:
+                resumed.result()
+        again()
+        assert content_at(DiskFiles(root)) == b"new content"
+        kept = [path for path in files_in(root) if not path.startswith("incoming")]
+        assert len(kept) == (2 if mode == "keep" else 3)
+        found = DiskFiles(root).find("default", "/a/x.png")
+        assert found is not None
+        found[1].close()
+        assert found[0].version_name == ("Version 1" if mode == "keep" else "Version 2")
+
+
+def test_bytes_of_another_file_are_not_taken_for_those_of_a_killed_worker(root: Path) -> None:
+    """Nor are they touched: whoever gave two files one version id loses neither."""
+    store = DiskFiles(root)
+    keep(store, b"first", version_id="the-same")
+    incoming = received(store, b"second")
+    with pytest.raises(Outage, match="another file has its version id"):
+        store.keep(incoming, record_of(b"second", "/b/y.png", version_id="the-same"), replace=False)
+    incoming.discard()
+    assert content_at(store) == b"first"
+    assert content_at(store, "/b/y.png") is None
+
+
+@pytest.mark.parametrize("mode", ["keep", "replace"])
+def test_a_worker_killed_at_any_step_leaves_the_old_file_or_the_new_and_sweep_the_rest(
+    tmp_path: Path, mode: str
+) -> None:
+    last = killed_at_each_step(tmp_path, mode)
     old = b"old" if mode == "replace" else None
     seen = []
     for at in range(1, last + 1):

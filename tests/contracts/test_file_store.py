@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,15 +13,28 @@ from threading import Barrier, Event
 import pytest
 
 from tests.support.files import content_at, keep, received, record_of
+from tests.support.object_store import BUCKET, ObjectStore, client_environment
 from tokensvc.adapters.disk_files import DiskFiles
-from tokensvc.core.errors import Refusal
+from tokensvc.adapters.s3_files import S3Files, s3_bucket
+from tokensvc.core.errors import Outage, Refusal
+from tokensvc.core.upload import StoredFile
 from tokensvc.ports import FileStore, NameTaken
 
 
-@pytest.fixture(params=[DiskFiles])
+def on_disk(_: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
+    return DiskFiles(tmp_path / "files")
+
+
+def in_bucket(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
+    server: ObjectStore = request.getfixturevalue("object_store")
+    with client_environment(server.environment):
+        return S3Files(s3_bucket(BUCKET, f"tests/{secrets.token_hex(8)}", allow_http=True), tmp_path / "incoming")
+
+
+@pytest.fixture(params=[on_disk, in_bucket])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
-    make: Callable[[Path], FileStore] = request.param
-    return make(tmp_path / "files")
+    make: Callable[[pytest.FixtureRequest, Path], FileStore] = request.param
+    return make(request, tmp_path)
 
 
 def test_a_kept_file_is_found_with_its_record_and_its_bytes(store: FileStore) -> None:
@@ -195,6 +210,33 @@ def test_of_many_that_replace_one_path_at_once_each_becomes_a_version(store: Fil
     assert {earlier.version_id for earlier in found[0].earlier} | {found[0].version_id} == set(kept)
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_the_same_version_is_kept_once_however_often_it_comes(store: FileStore, replace: bool) -> None:
+    """As it was kept the first time, also when another has taken its place since."""
+    first = keep(store, b"content", version_id="v1", uploaded_at=1)
+    again = received(store, b"content")
+    assert store.keep(again, record_of(b"content", version_id="v1", uploaded_at=2), replace=replace) == first
+    later = keep(store, b"later", replace=True)
+    third = received(store, b"content")
+    assert store.keep(third, record_of(b"content", version_id="v1"), replace=replace).version_id == "v1"
+    assert content_at(store) == b"later"
+    assert later.version_name == "Version 2"
+
+
+def test_of_many_that_keep_the_same_version_at_once_all_are_told_of_one(store: FileStore) -> None:
+    start = Barrier(20)
+
+    def race(number: int) -> StoredFile:
+        incoming = received(store, b"content")
+        start.wait()
+        return store.keep(incoming, record_of(b"content", version_id="v1", uploaded_at=number), replace=False)
+
+    with ThreadPoolExecutor(20) as pool:
+        kept = list(pool.map(race, range(20)))
+    assert all(one == kept[0] for one in kept)
+    assert content_at(store) == b"content"
+
+
 def test_replace_of_nothing_is_keep(store: FileStore) -> None:
     keep(store, b"first", replace=True)
     assert content_at(store) == b"first"
@@ -253,3 +295,36 @@ def test_a_path_that_is_replaced_all_the_time_always_holds_one_whole_file(store:
         finally:
             done.set()
         assert all(reader.result() > 0 for reader in readers)
+
+
+def test_a_sweep_touches_nothing_that_is_kept_or_being_received(store: FileStore) -> None:
+    for content in (b"first", b"second"):
+        last = keep(store, content, replace=True)
+    incoming = received(store, b"content")
+    assert store.sweep(int(time.time()), 3600) == 0
+    assert content_of(store, last.earlier[0].version_id) == b"first"
+    assert content_at(store) == b"second"
+    store.keep(incoming, record_of(b"content", "/a/y.png"), replace=False)
+    assert content_at(store, "/a/y.png") == b"content"
+
+
+def test_a_sweep_takes_what_nobody_has_written_to_for_long(store: FileStore) -> None:
+    keep(store, b"kept")
+    left = received(store, b"left by a worker that is gone")
+    assert store.sweep(int(time.time()) + 3601, 3600) == 1
+    with pytest.raises(Outage):
+        left.open()
+    assert content_at(store) == b"kept"
+
+
+def test_content_is_read_from_anywhere(store: FileStore) -> None:
+    content = bytes(range(256)) * 9000
+    keep(store, content)
+    found = store.find("default", "/a/x.png")
+    assert found is not None
+    with found[1] as handle:
+        assert handle.seekable()
+        assert (handle.seek(2_000_000), handle.read(300)) == (2_000_000, content[2_000_000:2_000_300])
+        assert (handle.seek(-5, 2), handle.read()) == (len(content) - 5, content[-5:])
+        assert (handle.seek(len(content) + 7), handle.read(1)) == (len(content) + 7, b"")
+        assert (handle.seek(1), handle.read(1), handle.tell()) == (1, content[1:2], 2)

@@ -5,30 +5,20 @@ The waiting store runs as a user who may do nothing but what `APP_RIGHTS` says.
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
+import time
 
 import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
-from tests.support.valkey import APP_RIGHTS, Valkey
-from tokensvc.adapters.nonces import RedisNonces, fence
-from tokensvc.adapters.redis_client import connect
-from tokensvc.ports import NonceStore, Outcome, Redemption
+from tokensvc.core.grants import GrantNote
+from tokensvc.core.uses import Uses
+from tokensvc.core.watermarks import Origin, Watermark
+from tokensvc.ports import NonceStore, Outcome, Redemption, Standing
 
 
-@pytest.fixture(params=["rotate", "wait"])
-def store(request: pytest.FixtureRequest, valkey: Valkey) -> Iterator[NonceStore]:
-    if request.param == "rotate":
-        with contextlib.closing(valkey.client()) as client:
-            yield RedisNonces(client, chance=os.urandom)
-        return
-    valkey.command("ACL", "SETUSER", "app", "reset", "on", ">app-password", *APP_RIGHTS.split())
-    with contextlib.closing(valkey.client()) as operator:
-        fence.initialise(operator, 0, "epoch-00")
-    with contextlib.closing(connect(valkey.url_as("app", "app-password"), connections=4)) as client:
-        yield RedisNonces(client, chance=os.urandom, on_fence="wait")
+@pytest.fixture
+def store(nonce_store: NonceStore) -> NonceStore:
+    return nonce_store
 
 
 def test_what_was_recorded_is_redeemed_once_with_its_grant(store: NonceStore) -> None:
@@ -181,3 +171,133 @@ def test_a_revoked_nonce_is_not_crossed_off(store: NonceStore) -> None:
 
 def test_a_store_that_answers_is_ready(store: NonceStore) -> None:
     store.ready()
+
+
+def a_grant(
+    subject: str, issued_at: int, *, source: str = "web", profile: str = "default", account: str = "default"
+) -> str:
+    return GrantNote(account, profile, source, subject, issued_at).to_text()
+
+
+@pytest.mark.parametrize("scope", ["subject", "subject of a source", "profile", "account"])
+def test_what_was_issued_before_a_watermark_is_refused_and_what_was_issued_in_its_second_is_not(
+    store: NonceStore, scope: str
+) -> None:
+    """By the time on record, whatever the credential says of it."""
+    name, now = new_request(), int(time.time())
+    subject, profile, account = (name if scope.startswith(each) else "other" for each in ("subject", "profile", "acc"))
+    marks: dict[str, Watermark] = {
+        "subject": Watermark("subject", name, now),
+        "subject of a source": Watermark("subject", name, now, "web"),
+        "profile": Watermark("profile", name, now),
+        "account": Watermark("account", name, now),
+    }
+    origin = Origin(account, now + 5)
+    earlier, later = new_nonce(), new_nonce()
+    for nonce, issued_at in ((earlier, now - 1), (later, now)):
+        grant = a_grant(subject, issued_at, profile=profile, account=account)
+        store.record(nonce, grant=grant, until=soon(), request=new_request())
+    assert store.look(earlier, origin=origin).refused is None
+    store.revoke_before(marks[scope])
+    assert store.look(earlier, origin=origin) == Standing(Outcome.REVOKED)
+    assert store.look(later, origin=origin).refused is None
+    assert store.redeem(earlier, request=new_request(), origin=origin) == Redemption(Outcome.REVOKED)
+    assert store.redeem(later, request=new_request(), origin=origin).outcome is Outcome.SPENT
+    assert store.revoke(earlier, actor="ops") is Outcome.REVOKED
+
+
+def test_a_watermark_concerns_nobody_else(store: NonceStore) -> None:
+    """A name is one in its scope and with its source only, wherever the parts of it end."""
+    name, now = new_request(), int(time.time()) + 60
+    for mark in (
+        Watermark("subject", name, now, "web"),
+        Watermark("subject", f"{name}2", now),
+        Watermark("profile", f"{name}3", now),
+        Watermark("account", f"{name}4", now),
+        Watermark("subject", f"b{name}", now, "a"),
+    ):
+        store.revoke_before(mark)
+    for source, subject, profile, account in (
+        ("mobile", name, "default", "default"),
+        ("web", f"{name}3", "default", "default"),
+        ("web", f"{name}4", f"{name}2", "default"),
+        (name, "web", "default", f"{name}3"),
+        ("ab", name, f"{name}4", name),
+    ):
+        nonce = new_nonce()
+        grant = a_grant(subject, now - 60, source=source, profile=profile, account=account)
+        store.record(nonce, grant=grant, until=soon(), request=new_request())
+        assert store.redeem(nonce, request=new_request()).outcome is Outcome.SPENT
+
+
+def test_uses_that_are_left_and_claims_that_are_not_committed_are_revoked_too(store: NonceStore) -> None:
+    """What is spent stays spent, and what is all spent is not called revoked."""
+    name, now, first, second = new_request(), int(time.time()), new_request(), new_request()
+    several, claimed, used_up = new_nonce(), new_nonce(), new_nonce()
+    for nonce, uses in ((several, Uses(2)), (claimed, Uses(2, "on-success")), (used_up, Uses(2))):
+        store.record(nonce, grant=a_grant(name, now - 1), until=soon(), request=new_request(), uses=uses)
+    assert store.redeem(several, request=first).outcome is Outcome.SPENT
+    assert store.redeem(claimed, request=first, lease=600).outcome is Outcome.CLAIMED
+    assert store.commit(claimed, request=first) is Outcome.SPENT
+    assert store.redeem(claimed, request=second, lease=600).outcome is Outcome.CLAIMED
+    assert [store.redeem(used_up, request=new_request()).outcome for _ in range(2)] == [Outcome.SPENT] * 2
+    store.revoke_before(Watermark("subject", name, now))
+    assert store.redeem(several, request=new_request()).outcome is Outcome.REVOKED
+    assert store.redeem(several, request=first).outcome is Outcome.SPENT
+    assert store.commit(claimed, request=first) is Outcome.SPENT
+    assert store.commit(claimed, request=second) is Outcome.REVOKED
+    assert store.redeem(claimed, request=second, lease=600).outcome is Outcome.REVOKED
+    assert store.redeem(used_up, request=new_request()).outcome is Outcome.REPLAYED
+    standings = [store.look(nonce).refused for nonce in (several, claimed, used_up)]
+    assert standings == [Outcome.REVOKED, Outcome.REVOKED, Outcome.REPLAYED]
+
+
+def test_a_watermark_only_rises(store: NonceStore) -> None:
+    name, now = new_request(), int(time.time())
+    for second in (now, now - 100):
+        store.revoke_before(Watermark("subject", name, second))
+    nonce = new_nonce()
+    store.record(nonce, grant=a_grant(name, now - 1), until=soon(), request=new_request())
+    assert store.redeem(nonce, request=new_request()).outcome is Outcome.REVOKED
+    store.revoke_before(Watermark("subject", name, now + 10))
+    nonce = new_nonce()
+    store.record(nonce, grant=a_grant(name, now + 9), until=soon(), request=new_request())
+    assert store.redeem(nonce, request=new_request()).outcome is Outcome.REVOKED
+
+
+def test_what_was_spent_before_a_watermark_stays_spent(store: NonceStore) -> None:
+    """And the request that spent it is answered alike again."""
+    name, now, nonce, request = new_request(), int(time.time()), new_nonce(), new_request()
+    grant = a_grant(name, now - 1)
+    store.record(nonce, grant=grant, until=soon(), request=new_request())
+    store.redeem(nonce, request=request)
+    store.revoke_before(Watermark("subject", name, now))
+    assert store.redeem(nonce, request=request) == Redemption(Outcome.SPENT, grant=grant)
+    assert store.redeem(nonce, request=new_request()).outcome is Outcome.REPLAYED
+    assert store.look(nonce) == Standing(Outcome.REPLAYED)
+
+
+def test_what_is_recorded_after_a_watermark_with_an_earlier_time_of_issue_is_revoked(store: NonceStore) -> None:
+    """It was decided before: the answer of who revoked was not waited for."""
+    name, now, nonce = new_request(), int(time.time()), new_nonce()
+    store.revoke_before(Watermark("profile", name, now))
+    store.record(nonce, grant=a_grant("u", now - 1, profile=name), until=soon(), request=new_request())
+    assert store.redeem(nonce, request=new_request()).outcome is Outcome.REVOKED
+
+
+def test_an_unknown_one_is_held_to_its_accounts_watermark_by_what_it_says(store: NonceStore) -> None:
+    """And by no other: whom it was issued to is not known. Without an origin it is not a credential at all."""
+    account, now = new_request(), int(time.time())
+    store.revoke_before(Watermark("account", account, now))
+    earlier, later = Origin(account, now - 1), Origin(account, now)
+    nonce = new_nonce()
+    assert store.look(nonce, origin=earlier) == Standing(Outcome.UNISSUED)
+    assert store.look(nonce, origin=earlier, cross_off=True) == Standing(Outcome.REVOKED)
+    assert store.look(nonce, origin=later, cross_off=True) == Standing(None, "", 1)
+    assert store.redeem(nonce, request=new_request(), origin=earlier).outcome is Outcome.UNISSUED
+    refused = store.redeem(nonce, request=new_request(), origin=earlier, cross_off_until=soon())
+    assert refused == Redemption(Outcome.REVOKED)
+    taken = store.redeem(nonce, request=new_request(), origin=later, cross_off_until=soon())
+    assert taken == Redemption(Outcome.SPENT)
+    ticket = store.redeem(new_nonce(), request=new_request(), cross_off_until=soon())
+    assert ticket == Redemption(Outcome.SPENT)

@@ -14,6 +14,7 @@ from tokensvc.core.params import PARAMETERS
 from tokensvc.core.policy import AskV1, AskV2, decide
 from tokensvc.core.profiles import Limits, Profile
 from tokensvc.core.rules import AllowAny, compile_rule
+from tokensvc.core.uses import Uses
 from tokensvc.core.window import Window
 
 from .conftest import NOW
@@ -37,6 +38,7 @@ def test_a_v1_grant_says_who_what_and_until_when() -> None:
         {},
     )
     assert strict_json.loads(grant.to_text().encode()) == {
+        "account": "default",
         "profile": "default",
         "source": "backend",
         "subject": "ci",
@@ -321,31 +323,31 @@ def test_the_record_holds_an_upload_to_what_was_forced_and_limited(ask: AskV1 | 
     restrictions = Restrictions(1000, ("image/*",), {"folder": "/users/u1"})
     assert grant.restrictions == restrictions
     assert restrictions_of(grant.to_text()) == restrictions
-    assert GrantNote.from_text(grant.to_text()) == GrantNote("users", "web", "u1", NOW, restrictions)
+    assert GrantNote.from_text(grant.to_text()) == GrantNote("default", "users", "web", "u1", NOW, restrictions)
     assert grant.to_text() == (
-        f'{{"profile":"users","source":"web","subject":"u1","issued_at":{NOW},'
+        f'{{"account":"default","profile":"users","source":"web","subject":"u1","issued_at":{NOW},'
         '"forced":{"folder":"/users/u1"},"max_bytes":1000,"types":["image/*"]}'
     )
 
 
 def test_a_record_of_before_restrictions_and_a_crossed_off_credential_have_none() -> None:
     assert restrictions_of("") == Restrictions()
-    assert restrictions_of('{"profile":"p","source":"s","subject":"u","issued_at":1}') == Restrictions()
+    assert restrictions_of('{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1}') == Restrictions()
 
 
 @pytest.mark.parametrize(
     "text",
     [
         *("x", "[]", "{}", '{"forced":{}}'),
-        '{"profile":"p","source":"s","subject":"u","issued_at":"1"}',
-        '{"profile":"p","source":"s","subject":1,"issued_at":1}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"max_bytes":"9"}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"max_bytes":true}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"types":"image/*"}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"types":[1]}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"forced":[]}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"forced":{"folder":1}}',
-        '{"profile":"p","source":"s","subject":"u","issued_at":1,"limits":{}}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":"1"}',
+        '{"account":"a","profile":"p","source":"s","subject":1,"issued_at":1}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"max_bytes":"9"}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"max_bytes":true}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"types":"image/*"}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"types":[1]}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"forced":[]}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"forced":{"folder":1}}',
+        '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1,"limits":{}}',
     ],
 )
 def test_a_record_that_is_no_grant_never_means_no_restrictions(text: str) -> None:
@@ -366,6 +368,15 @@ def test_a_trace_has_a_line_for_each_rule() -> None:
         "folder: forced to '/users/u1' by profile users",
         'checks: "file.size" <= 9 AND "request.folder" IN ["/users/u1", "users/u1"], by the limits and what is forced',
     ]
+
+
+def test_a_grant_has_the_uses_of_its_profile_and_the_trace_tells_them_unless_they_are_the_usual() -> None:
+    trace: list[str] = []
+    for uses in (Uses(), Uses(3, "on-success")):
+        for ask in (AskV1(), AskV2({})):
+            assert decide(replace(PROFILE, uses=uses), CALLER, ask, NOW, trace=trace).uses == uses
+    said = "uses: 3, each spent on-success, where this service is asked"
+    assert [line for line in trace if line.startswith("uses")] == [said] * 2
 
 
 def test_a_trace_ends_where_the_refusal_was_decided() -> None:

@@ -8,6 +8,7 @@ import inspect
 import json
 from typing import Any
 
+import jwt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,12 @@ OTHER = KeyPair("default", "public_other", Secret("private_other_0123456789abcde
 KEYS = AcceptedKeys((PAIR, OTHER))
 HEADER = {"alg": "HS256", "typ": "JWT", "kid": PAIR.public_key}
 CLAIMS: dict[str, Any] = {"fileName": "a.jpg", "iat": NOW, "exp": NOW + 400}
+
+
+@given(payload=st.binary(max_size=300), key=st.binary(min_size=32, max_size=80), kid=st.text(max_size=40))
+def test_a_jws_is_signed_byte_for_byte_as_pyjwt_signs_it(payload: bytes, key: bytes, kid: str) -> None:
+    expected = jwt.PyJWS().encode(payload, key, algorithm="HS256", headers={"kid": kid}, sort_headers=True)
+    assert jws.sign(payload, key=key, kid=kid) == expected
 
 
 def b64(part: bytes) -> str:

@@ -84,9 +84,17 @@ class Steps:
             self._service.accept, **{"nonces": mine, "files": mine, "inspect": self.inspect, "audit": mine, **changed}
         )
 
-    def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
+    def redeem(self, nonce: NonceId, **asked: Any) -> Redemption:
         self.taken.append(f"redeem with {sum(self._service.on_disk().values())} file on disk")
-        return self._service.nonces.redeem(nonce, request=request, cross_off_until=cross_off_until)
+        return self._service.nonces.redeem(nonce, **asked)
+
+    def commit(self, nonce: NonceId, *, request: str) -> Outcome:
+        self.taken.append("commit")
+        return self._service.nonces.commit(nonce, request=request)
+
+    def release(self, nonce: NonceId, *, request: str) -> None:
+        self.taken.append("release")
+        self._service.nonces.release(nonce, request=request)
 
     def finish(self, nonce: NonceId, *, request: str, result: str) -> None:
         self.taken.append("finish")
@@ -139,7 +147,7 @@ def test_an_upload_is_noted_whole_and_without_its_token(service: Service) -> Non
     assert notes.notes == [
         (
             "redeemed",
-            {"version": "v1", "account": "default", "profile": "default", "age": 0, "nonce": nonce},
+            {"version": "v1", "account": "default", "profile": "default", "subject": "ci", "age": 0, "nonce": nonce},
         ),
         ("stored", {"account": "default", "file": stored.file_id, "size": len(png()), "version": "v1", "nonce": nonce}),
     ]
@@ -164,7 +172,8 @@ def test_the_result_is_noted_with_the_nonce(service: Service) -> None:
     (key,) = [key for key in service.on_record() if nonce_of(fields).encode() in key]
     value = service.redis.get(key.decode())
     assert isinstance(value, bytes)
-    assert (value[:2], value.rpartition(b":")[2]) == (b"D:", stored.file_id.encode())
+    noted = f"{stored.version_id} {stored.file_path}".encode()
+    assert (value[:2], value.rpartition(b":")[2]) == (b"D:", noted)
 
 
 # Outages

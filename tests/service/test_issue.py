@@ -25,7 +25,8 @@ from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.window import LEEWAY_SECONDS, MARGIN_SECONDS
 from tokensvc.ports import Outcome, Recording
-from tokensvc.service.issue import MOST_STEPS_BACK, Issue, new_request
+from tokensvc.service.issue import MOST_STEPS_BACK, Issue
+from tokensvc.service.request_names import new_request
 
 from .conftest import Notes, bearer
 
@@ -159,6 +160,7 @@ def test_the_record_tells_who_was_granted_what_and_outlives_the_credential(servi
     state, _, _, grant = value_of(service, nonce).split(":", 3)
     assert state == "I"
     assert json.loads(grant) == {
+        "account": "default",
         "profile": "default",
         "source": "backend",
         "subject": "ci",
@@ -171,7 +173,7 @@ def test_an_issue_is_noted_without_its_token(service: Service) -> None:
     noting = replace(service.issue, audit=notes)
     credential = noting.v1("default", bearer(service.api_key), AskV1()).credential
     token = noting.v2("short", bearer(service.api_key), ask()).credential
-    facts = {"source": "backend", "subject": "ci"}
+    facts = {"account": "default", "source": "backend", "subject": "ci"}
     assert notes.notes == [
         (
             "issued",

@@ -133,7 +133,7 @@ def test_lost_replies_are_no_false_replay(valkey: Valkey, service: Service) -> N
     """Each is spent by a first attempt that nobody heard of, and is a yes all the same."""
     valkey.command("SCRIPT", "LOAD", scripts.REDEEM.text)
     with FaultProxy(valkey.socket) as proxy, contextlib.closing(connect(proxy.url, connections=2)) as client:
-        nonces = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None)
+        nonces = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None, retry_share=3.0)
         nonces.ready()
         proxy.inject(Fault.DROP_REPLY, matching=b"EVALSHA", when=lambda k: k % 2 == 1)
         redeem = replace(service.redeem, nonces=nonces)
@@ -147,7 +147,7 @@ def test_lost_replies_are_no_false_replay(valkey: Valkey, service: Service) -> N
 def test_after_an_outage_the_same_key_is_told_that_it_was_spent(valkey: Valkey, service: Service) -> None:
     valkey.command("SCRIPT", "LOAD", scripts.REDEEM.text)
     with FaultProxy(valkey.socket) as proxy, contextlib.closing(connect(proxy.url, connections=2)) as client:
-        nonces = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None)
+        nonces = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None, retry_share=3.0)
         nonces.ready()
         redeem, spend = replace(service.redeem, nonces=nonces), spend_v1(service, key="k")
         proxy.inject(Fault.DROP_REPLY, matching=b"EVALSHA")

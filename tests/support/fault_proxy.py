@@ -35,6 +35,9 @@ class Fault(Enum):
     BLACK_HOLE = auto()
     """It is executed; its reply never comes, and the connection stays open."""
 
+    STALL = auto()
+    """It is not executed; no reply comes, and the connection stays open."""
+
     RESET = auto()
     """It is not executed; the connection is cut."""
 
@@ -117,7 +120,8 @@ class FaultProxy:
                         fault = self._fault_for(came)
                         if fault is Fault.RESET:
                             return
-                        server.sendall(came)
+                        if fault is not Fault.STALL:
+                            server.sendall(came)
                     elif fault is Fault.DROP_REPLY:
                         return
                     elif fault is None:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tests.support.canaries import require_silence
 from tests.support.tls import Certificate
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -88,8 +89,8 @@ def make_secrets() -> Secrets:
     """Return fresh keys in the shapes that ImageKit and the service use."""
     return Secrets(
         public_key=f"public_{secrets.token_urlsafe(20)}=",
-        private_key=f"private_{secrets.token_urlsafe(20)}=",
-        api_key=f"tsk_{secrets.token_urlsafe(32)}",
+        private_key=f"private_CANARY{secrets.token_urlsafe(20)}=",
+        api_key=f"tsk_CANARY{secrets.token_urlsafe(32)}",
     )
 
 
@@ -189,7 +190,18 @@ def _running(service: Service, arguments: Sequence[str], settings: Mapping[str, 
     try:
         yield
     finally:
+        seen = b"".join(path.read_bytes() for path in _command_lines(process.pid))
         _stop(service, process)
+    require_silence(seen, "A command line")
+    require_silence(service.log_path.read_bytes(), f"The log {service.log_path}")
+
+
+def _command_lines(session: int) -> Iterator[Path]:
+    """Those of the processes of a session; some may end while one looks."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getsid(int(entry.name)) == session and (entry / "cmdline").stat():
+                yield entry / "cmdline"
 
 
 def _await_ready(service: Service, process: subprocess.Popen[bytes]) -> None:

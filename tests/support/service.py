@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from tests.support.canaries import never_say, require_silence
 from tests.support.processes import alive, end_all, inside, until
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def clean_environment(settings: Mapping[str, str] | None = None) -> dict[str, st
 
 def tokensvc(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, in an empty folder's stead in /."""
-    return subprocess.run(
+    told = subprocess.run(
         [sys.executable, "-m", "tokensvc", *arguments],
         env=clean_environment(settings),
         cwd="/",
@@ -90,6 +91,8 @@ def tokensvc(*arguments: str, **settings: str) -> subprocess.CompletedProcess[st
         timeout=PATIENCE_SECONDS,
         check=False,
     )
+    require_silence(told.stdout + told.stderr, f"What tokensvc {arguments[0]} says", log=False)
+    return told
 
 
 def free_port() -> int:
@@ -172,14 +175,18 @@ class Running:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_exc: object) -> None:
-        """Leave nothing behind, whatever the test did."""
+    def __exit__(self, kind: object, *_exc: object) -> None:
+        """Leave nothing behind, whatever the test did; and fail if something secret was said."""
+        seen = self.command_lines()
         if self.process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.send(signal.SIGTERM)
                 self.process.wait(20)
         end_all(self.all())
         self.process.wait()
+        if kind is None:
+            require_silence(seen, "A command line")
+            require_silence(self.log_path.read_bytes(), f"The log {self.log_path}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +218,9 @@ class Client:
             connection.sock = self._connect()
             connection.request(method, path, body, {"Connection": "close", **(headers or {})})
             answer = connection.getresponse()
-            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+            headers, body = {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+            require_silence(f"{headers}".encode() + body, f"The answer to {method} {path}", log=path == "/metrics")
+            return Answer(answer.status, headers, body)
 
     def _connect(self) -> socket.socket:
         if isinstance(self.address, int):
@@ -233,7 +242,9 @@ class Client:
         """A v1 credential as the fields of an upload."""
         answer = self.issue()
         assert answer.status == 200, answer
-        return {name: str(value) for name, value in answer.json.items()}
+        credential = {name: str(value) for name, value in answer.json.items()}
+        never_say(credential["token"], credential["signature"])
+        return credential
 
     def upload(self, credential: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Answer:
         """Spend a v1 credential on a small file."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.app import Service
+from tokensvc.adapters.logs import lines
 from tokensvc.web import problems
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(self.format(record))
 
+    def write(self, text: str) -> None:
+        """What a stream has, for the lines of events."""
+        self.lines += text.splitlines()
+
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[list[str]]:
@@ -39,7 +44,8 @@ def log() -> Iterator[list[str]]:
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    yield handler.lines
+    with lines.written_to(handler):  # type: ignore[type-var] # all that is needed of a stream
+        yield handler.lines
     logger.removeHandler(handler)
     logger.setLevel(level)
 

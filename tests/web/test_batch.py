@@ -165,11 +165,6 @@ def test_a_body_may_be_so_large_and_no_larger(service: Service) -> None:
     problem_of(batch(service, body.ljust(MOST_BYTES + 1)), 413, "too_large")
 
 
-def test_an_idempotency_key_is_refused_and_not_passed_over(service: Service) -> None:
-    answer = batch(service, {"version": "v1", "count": 1}, **{"Idempotency-Key": "a"})
-    assert "not built yet" in problem_of(answer, 400, "request.malformed")
-
-
 def test_what_is_about_the_whole_request_refuses_it(service: Service) -> None:
     before = service.on_record()
     problem_of(v2(service, {"fileName": "a"}, expire=3601), 400, "expire.invalid")

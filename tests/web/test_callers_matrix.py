@@ -27,7 +27,6 @@ from werkzeug.test import TestResponse
 from tests.support.app import Service, Tables
 from tests.support.callers import SiblingApp
 from tests.support.identity_provider import AUDIENCE, Hand, IdentityProvider, Way, b64, new_key, sign
-from tokensvc.adapters import api_keys
 from tokensvc.adapters.demo_sign_in import COOKIE
 from tokensvc.core import keys as core_keys
 from tokensvc.core.mac import hmac_sha256
@@ -470,35 +469,8 @@ def test_guests_are_whoever_presents_nothing_and_nobody_who_forges(world: World)
 # No timing oracle: a stopwatch would tell little on a busy machine, so what is counted is what takes the time.
 
 
-@pytest.mark.parametrize("presented", [0, 3, 7, None])
-def test_every_api_key_is_compared_whichever_is_presented(
-    make_service: ServiceMaker, monkeypatch: pytest.MonkeyPatch, presented: int | None
-) -> None:
-    texts = [f"tsk_{number:024}" for number in range(8)]
-    digests = [hashlib.sha256(text.encode()).digest() for text in texts]
-
-    def configure(tables: Tables) -> None:
-        tables["callers"]["backend"]["keys"] = [
-            {"id": f"k{number}", "sha256": digest.hex(), "subject": f"k{number}"}
-            for number, digest in enumerate(digests)
-        ]
-
-    service: Service = make_service(change=configure)
-    compared: list[tuple[bytes, bytes]] = []
-
-    def same(left: bytes, right: bytes) -> bool:
-        compared.append((left, right))
-        return left == right
-
-    monkeypatch.setattr(api_keys, "same", same)
-    text = "tsk_unknown" if presented is None else texts[presented]
-    answer = service.send("GET", "/auth", {"Authorization": f"Bearer {text}"})
-    assert answer.status_code == (401 if presented is None else 200)
-    assert compared == [(digest, hashlib.sha256(text.encode()).digest()) for digest in digests]
-
-
 @pytest.mark.parametrize("presented", ["first", "last", "unknown"])
-def test_every_private_key_is_compared_too(
+def test_every_private_key_is_compared_whichever_is_presented(
     make_service: ServiceMaker, monkeypatch: pytest.MonkeyPatch, presented: str
 ) -> None:
     known = {name: f"private_CANARY{name}{'0' * 20}" for name in ("first", "middle", "last")}

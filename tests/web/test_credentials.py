@@ -201,6 +201,7 @@ def test_one_ask_makes_one_record_that_tells_nothing_of_the_token(service: Servi
     assert isinstance(value, bytes)
     assert token.encode() not in key + value
     assert json.loads(value.split(b":", 3)[3]) == {
+        "account": "default",
         "profile": "default",
         "source": "backend",
         "subject": "ci",

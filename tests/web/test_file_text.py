@@ -160,7 +160,7 @@ def test_a_text_that_is_no_file_is_refused_before_the_credential_is_spent(servic
 
 @pytest.mark.parametrize("over", [0, 1])
 def test_the_limit_is_that_of_the_decoded_file(service: Service, over: int) -> None:
-    content = bytes(service.settings.upload.plan.max_bytes + over)
+    content = bytes(service.settings.upload.plan.most_bytes + over)
     answer = service.upload_v1(service.credential(), None, file=base64.b64encode(content).decode())
     if not over:
         assert assert_kept(answer)["size"] == len(content)

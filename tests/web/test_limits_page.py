@@ -20,6 +20,8 @@ from .test_credentials import assert_credential_headers
 ALL = {
     "callers": ["backend"],
     "lifetime": 900,
+    "uses": 3,
+    "spend": "on-success",
     "force": {"folder": "/users/{subject}/{date}"},
     "allow": {
         "fileName": True,
@@ -68,6 +70,8 @@ def test_a_profile_that_says_nothing(service: Service) -> None:
         "profile": "default",
         "versions": ["v1", "v2"],
         "lifetime": 1800,
+        "uses": 1,
+        "spend": "on-attempt",
         "max_bytes": MAX_FILE_BYTES,
         "types": [],
         "parameters": {
@@ -90,6 +94,8 @@ def test_a_profile_that_says_all(limited: Service, subject: str) -> None:
         "profile": "all",
         "versions": ["v1", "v2"],
         "lifetime": 900,
+        "uses": 3,
+        "spend": "on-success",
         "max_bytes": 5000,
         "types": ["image/*"],
         "parameters": {

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import resource
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +16,7 @@ from tests.support.app import Service, Tables
 from tests.support.service import ROOT
 from tests.support.valkey import Valkey
 from tests.web.test_secrecy import exercise
+from tokensvc import __version__
 from tokensvc.adapters.nonces.breaker import OUTAGES_IN_A_ROW
 from tokensvc.core.errors import Code
 
@@ -149,6 +153,22 @@ def test_an_upload_is_counted_from_issue_to_bytes(service: Service, version: str
     assert since.of("tokensvc_store_outages_total") == 0
 
 
+def test_what_other_uploaders_spend_is_counted_with_its_age(service: Service) -> None:
+    """And what was refused has none."""
+    since = Since(service)
+    body = {"version": "v1", **service.get().get_json()}
+    reader = {"Authorization": f"Bearer {service.reader_key}"}
+    service.clock.now += 45
+    assert service.send("POST", "/redeem", reader, json=body).status_code == 200
+    assert service.send("POST", "/redeem", reader, json=body).status_code == 409
+    events = "tokensvc_events_total"
+    assert since.of(events, event="redeemed", version="v1", profile="default") == 1
+    assert since.of(events, event="replayed", version="v1", profile="") == 1
+    assert since.of("tokensvc_redemption_age_seconds_count") == 1
+    assert since.of("tokensvc_redemption_age_seconds_bucket", le="30.0") == 0
+    assert since.of("tokensvc_redemption_age_seconds_bucket", le="60.0") == 1
+
+
 def test_a_refusal_is_counted_by_code_and_profile_but_not_under_a_name_that_is_none(service: Service) -> None:
     since = Since(service)
     problem_of(service.get("expire=300", profile="short"), 400, "expire.invalid")
@@ -166,6 +186,7 @@ def test_a_store_that_is_gone_is_counted_with_its_breaker_and_the_open_throttle(
         own.kill()
         for _ in range(OUTAGES_IN_A_ROW + 2):
             problem_of(service.get(), 503, "store.unavailable")
+        assert since.of("tokensvc_breaker_open") == 1
         forged = {"Authorization": "Bearer tsk_forged"}
         for _ in range(3):
             assert service.send("GET", "/auth", forged, environ_base=FAR).status_code == 401
@@ -174,6 +195,18 @@ def test_a_store_that_is_gone_is_counted_with_its_breaker_and_the_open_throttle(
     assert since.of("tokensvc_breaker_openings_total") == 1
     assert since.of("tokensvc_throttle_open_total") >= 3
     assert since.of("tokensvc_events_total", event="unthrottled") == 1
+    assert make_service().get().status_code == 200  # the next answer of a store to this process
+    assert since.of("tokensvc_breaker_open") == 0
+
+
+def test_what_a_worker_costs_is_told(service: Service) -> None:
+    found = {name: value for (name, _), value in totals(service).items()}
+    assert found["tokensvc_workers"] == 1
+    assert found["tokensvc_worker_cpu_seconds_total"] == pytest.approx(time.process_time(), rel=0.5, abs=1)
+    assert found["tokensvc_worker_open_files"] == pytest.approx(len(list(Path("/proc/self/fd").iterdir())), abs=3)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert peak / 10 < found["tokensvc_worker_resident_bytes"] <= peak
+    assert found["tokensvc_about"] == 1
 
 
 def test_a_store_that_is_replaced_is_counted_as_an_epoch(make_service: ServiceMaker) -> None:
@@ -209,6 +242,8 @@ def test_no_label_says_who_or_what_it_was(service: Service) -> None:
         "code": re.compile("|".join(re.escape(code) for code in (*Code, "store.unavailable", "internal", ""))),
         "script": re.compile(r"[a-z_]{4,12}"),
         "le": re.compile(r"[0-9.]+|\+Inf"),
+        "worker": re.compile("0"),
+        "release": re.compile(re.escape(__version__)),
     }
     for name, labels in totals(service):
         for label, value in labels:

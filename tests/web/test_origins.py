@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from .conftest import ServiceMaker
 
-EXPOSED = "x-request-id, x-ik-requestid, X-Tokensvc-Code, Retry-After, RateLimit, RateLimit-Policy"
+EXPOSED = (
+    "x-request-id, x-ik-requestid, X-Tokensvc-Code, X-Tokensvc-Untracked, Retry-After, RateLimit, RateLimit-Policy"
+)
 FORBIDDEN = (
     "Pages of this origin may not use the service.",
     "Add the exact origin (scheme, host, port) to [cors] origins.",

@@ -10,13 +10,16 @@ from imagekitio import ImageKit
 from imagekitio.types import FileUploadResponse
 from imagekitio.types.beta.v2 import FileUploadResponse as FileUploadResponseV2
 
+from tests.support import films
 from tests.support.app import BOUNDARY, KEPT_NONE, KEPT_ONE, basic, form, png
 
 from .conftest import assert_problem
 from .imagekit_answers import assert_kept, assert_refused, assert_success, used_v1
 
 if TYPE_CHECKING:
-    from tests.support.app import Service
+    from tests.support.app import Service, Tables
+
+    from .conftest import ServiceMaker
 
 EVERYTHING: dict[str, Any] = {
     "useUniqueFileName": "false",
@@ -264,3 +267,89 @@ def test_an_unpublished_file_is_kept_and_not_served(service: Service) -> None:
     body = assert_kept(upload(service, isPublished="false"))
     assert service.send("GET", path_of(body["url"])).status_code == 404
     assert service.on_disk() == KEPT_ONE
+
+
+# Declared custom metadata
+
+
+def declare(tables: Tables) -> None:
+    tables["accounts"]["default"]["metadata_fields"] = {
+        "price": {"type": "Number", "min_value": 0, "required": True},
+        "sizes": {"type": "MultiSelect", "options": ["S", "M"]},
+    }
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_declared_custom_metadata_is_held_to_its_types(make_service: ServiceMaker, version: str) -> None:
+    service = make_service(change=declare)
+    sent = {"price": 10, "sizes": ["S"]}
+    body = assert_kept(
+        upload(service, version=version, customMetadata=json.dumps(sent), responseFields="customMetadata")
+    )
+    assert body["customMetadata"] == sent
+    assert_kept(upload(service, version=version))
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        ({"price": -1}, "customMetadata: price is below 0. Send a value for a field of type Number."),
+        ({"sizes": []}, "customMetadata lacks price. Send a value for each field that is required."),
+        (
+            {"price": 1, "colour": "red"},
+            (
+                "customMetadata has 'colour', which is no field of the account. "
+                "Use some of price, sizes, or declare it under metadata_fields."
+            ),
+        ),
+    ],
+)
+def test_other_custom_metadata_is_refused_as_imagekit_does(
+    make_service: ServiceMaker, sent: dict[str, Any], why: str
+) -> None:
+    service = make_service(change=declare)
+    answer = upload(service, customMetadata=json.dumps(sent))
+    assert answer.status_code == 400
+    assert answer.get_json() == {
+        "message": "Your request contains invalid value for customMetadata parameter.",
+        "help": why,
+    }
+    assert service.on_disk() == {"incoming": 0, "objects": 0, "index": 0}
+
+
+def test_no_credential_is_signed_for_custom_metadata_that_would_be_refused(make_service: ServiceMaker) -> None:
+    service = make_service(change=declare)
+    answer = service.post({"uploadPayload": {"fileName": "a.png", "customMetadata": {"price": "10"}}}, profile="open")
+    detail, remedy = "customMetadata: price is no number.", "Send a value for a field of type Number."
+    assert_problem(answer, 422, "parameter.invalid", detail, remedy)
+    assert service.jwt({"fileName": "a.png", "customMetadata": {"price": 10}})
+
+
+# Films
+
+
+@pytest.mark.parametrize(("version", "model"), [("v1", FileUploadResponse), ("v2", FileUploadResponseV2)])
+def test_a_film_is_answered_with_what_it_says_of_itself(service: Service, version: str, model: Any) -> None:
+    body = assert_kept(upload(service, films.MP4, version))
+    told = {name: body[name] for name in ("width", "height", "bitRate", "duration", "videoCodec", "audioCodec")}
+    assert told == {
+        "width": 32,
+        "height": 24,
+        "bitRate": 31,
+        "duration": 1,
+        "videoCodec": "h264",
+        "audioCodec": "aac",
+    }
+    assert not model.model_validate(body, strict=True).model_extra
+
+
+@pytest.mark.parametrize(
+    ("checks", "status"),
+    [
+        ('"mediaMetadata.duration" <= 1 AND "mediaMetadata.videoCodec" = "h264"', 200),
+        ('"mediaMetadata.duration" > 1', 400),
+        ('"mediaMetadata.audioCodec" = "opus"', 400),
+    ],
+)
+def test_checks_know_what_a_film_says_of_itself(service: Service, checks: str, status: int) -> None:
+    assert upload(service, films.MP4, checks=checks).status_code == status

@@ -16,8 +16,8 @@ import pytest
 from tests.support.app import ORIGIN, Service, basic
 from tests.support.valkey import Valkey
 from tokensvc import application
-from tokensvc.adapters import event_log
 from tokensvc.adapters.demo_sign_in import COOKIE
+from tokensvc.adapters.logs import lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +30,13 @@ def spoken() -> Iterator[io.StringIO]:
     logger, root, stream = logging.getLogger("tokensvc"), logging.getLogger(), io.StringIO()
     before = (logger.handlers[:], logger.level, logger.propagate, root.level)
     logger.handlers.clear()
-    event_log.write_to(stream)
+    before_stream, lines.SINK.stream = lines.SINK.stream, None
+    lines.write_to(stream)
     all_others = logging.StreamHandler(stream)
     root.addHandler(all_others)
     root.setLevel(logging.DEBUG)
     yield stream
+    lines.SINK.stream = before_stream
     root.removeHandler(all_others)
     logger.handlers[:], logger.level, logger.propagate, level = before
     root.setLevel(level)
@@ -120,7 +122,7 @@ def test_nothing_secret_is_said(
     assert service.upload_v1(service.own_credential("CANARY-outage", service.clock.now + 60)).status_code == 503
     service.close()
     said = spoken.getvalue() + "".join(capfd.readouterr())
-    events = [json.loads(line)["event"] for line in spoken.getvalue().splitlines() if line.startswith('{"event"')]
+    events = [json.loads(line)["event"] for line in spoken.getvalue().splitlines() if line.startswith('{"time"')]
     assert {"issued", "redeemed", "replayed", "refused", "stored", "outage"} <= set(events), "nothing was said at all"
     assert_silent(said, service, presented)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.support.app import BOUNDARY, KEPT_NONE, Service, basic, form, png
+from tests.support.app import BOUNDARY, KEPT_NONE, Service, Tables, basic, form, png
 from tokensvc.core.plans import PLANS
-from tokensvc.web import create_app
 
 from .conftest import ServiceMaker
 from .imagekit_answers import REFUSED_ACCOUNT, SIGNATURE, TOO_LARGE, USED_V2, assert_kept, assert_refused, used_v1
@@ -20,12 +18,10 @@ FILE, VIDEO, UNVERIFIED = 100_000, 300_000, 50_000
 
 @pytest.fixture
 def limited(make_service: ServiceMaker) -> Service:
-    service: Service = make_service()
-    doors = service.doors()
-    assert doors.uploads is not None
-    uploads = replace(doors.uploads, max_video_bytes=VIDEO, max_unverified_bytes=UNVERIFIED)
-    service.app = create_app(replace(doors, uploads=uploads))
-    service.client = service.app.test_client()
+    def change(tables: Tables) -> None:
+        tables["upload"]["plan"] |= {"max_video_bytes": VIDEO, "max_unverified_bytes": UNVERIFIED}
+
+    service: Service = make_service(change=change)
     return service
 
 

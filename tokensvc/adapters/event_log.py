@@ -1,29 +1,24 @@
-"""Audit to the log: one line of JSON an event."""
+"""Audit to the log: one line an event, with how grave it is."""
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Final
 
-_LOG = logging.getLogger("tokensvc")
+from .logs.lines import LOG
 
+WARNINGS: Final = frozenset(
+    {"replayed", "stale", "unissued", "unfinished", "keys_missed", "unthrottled", "breaker_opened", "epoch_changed"}
+)
+"""Nothing failed, and somebody should look if they are many: a replay is an attack, or a client that tries twice."""
 
-def write_to(stream: TextIO) -> None:
-    """Send the service's events to a stream, unless somebody has configured its logger already."""
-    if not _LOG.handlers:
-        handler = logging.StreamHandler(stream)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        _LOG.addHandler(handler)
-        _LOG.setLevel(logging.INFO)
-        _LOG.propagate = False
+ERRORS: Final = frozenset({"outage", "failed", "audit_missed"})
 
 
 class EventLog:
-    """Writes each event with its facts."""
+    """Writes each event with the facts that are known."""
 
     def note(self, event: str, facts: Mapping[str, str | int | None]) -> None:
-        """Write `event` and the facts that are known."""
-        known = {name: fact for name, fact in facts.items() if fact is not None}
-        _LOG.info("%s", json.dumps({"event": event, **known}))
+        """Write `event` and its facts."""
+        say = LOG.error if event in ERRORS else LOG.warning if event in WARNINGS else LOG.info
+        say(event, **{name: fact for name, fact in facts.items() if fact is not None})

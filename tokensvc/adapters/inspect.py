@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import mimetypes
+from dataclasses import astuple
 from pathlib import PurePosixPath
 from typing import BinaryIO, Final
 
@@ -16,6 +17,8 @@ import imagesize
 import puremagic
 
 from tokensvc.core.upload import Kind
+
+from .films import read_film
 
 UNKNOWN: Final = "application/octet-stream"
 
@@ -102,7 +105,8 @@ _BY_EXTENSION: Final = mimetypes.MimeTypes().types_map[True] | {
 def inspect(content: BinaryIO, name: str) -> Kind:
     """Return the kind of a file's bytes; the extension of its name decides only among what the bytes may be.
 
-    Width and height are the stored pixels, before any turn that the metadata asks for; None where unknown.
+    Width and height are the stored pixels, before any turn that the metadata asks for; None where unknown. `content` is
+    an open file of this machine.
     """
     content.seek(0)
     head = content.read(_HEAD_BYTES)
@@ -110,6 +114,8 @@ def inspect(content: BinaryIO, name: str) -> Kind:
     mime = _by_signature(head)
     if mime is None:
         mime = _text_type(head, extension) if _is_text(head) else _by_puremagic(head, extension)
+    if mime.startswith("video/"):
+        return Kind(mime, *astuple(read_film(content)))
     width, height = _measure(content) if mime in _MEASURED else (None, None)
     return Kind(mime, width, height)
 

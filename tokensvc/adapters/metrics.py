@@ -6,6 +6,7 @@ Who asked, for what and with which nonce is in the log.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     disable_created_metrics,
     generate_latest,
@@ -20,11 +22,13 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from tokensvc import __version__
 from tokensvc.ports import Audit
 
-from .metrics_files import take_number
+from .metrics_files import living, take_number
+from .worker_figures import WorkerFigures
 
-_LABELS: Final = ("version", "profile", "code")
+_LABELS: Final = ("event", "version", "profile", "code")
 _STORE_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _AGE_SECONDS: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
@@ -44,7 +48,13 @@ class Metrics:
             number = take_number(directory)
             values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
         here = self._registry
-        self._events = Counter("tokensvc_events", "What happened.", ("event", *_LABELS), registry=here)
+        self._figures = WorkerFigures(self._workers, __version__)
+        if here is not None:
+            here.register(self._figures)
+        self._events = Counter("tokensvc_events", "What happened.", _LABELS, registry=here)
+        # Looking a counter up by its labels costs as much as counting; there are few, for no client can choose one.
+        self._counters: dict[tuple[str | int | None, ...], Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
         self._bytes = Counter("tokensvc_upload_bytes", "Bytes of the files that were kept.", registry=here)
         self._age = Histogram(
             "tokensvc_redemption_age_seconds",
@@ -70,13 +80,29 @@ class Metrics:
         self._breaker = Counter(
             "tokensvc_breaker_openings", "Times that the silent nonce store was given up for a second.", registry=here
         )
+        self._breaker_open = Gauge(
+            "tokensvc_breaker_open",
+            "Workers that have given the nonce store up, and had no answer since.",
+            multiprocess_mode="sum",
+            registry=here,
+        )
+        self._breaker_open.set(0)  # whoever had our number before may have ended with it open
+        self._given_up = False
         self._epochs = Counter(
             "tokensvc_epoch_changes", "Epochs that were begun; what was outstanding became stale.", registry=here
         )
 
+        self._rollbacks = Counter(
+            "tokensvc_rollbacks", "Times that the nonce store was found to have gone back in time.", registry=here
+        )
+
     def count(self, event: str, facts: Mapping[str, str | int | None]) -> None:
         """Count an event of `ports.Audit`."""
-        self._events.labels(event, *(str(facts.get(name) or "") for name in _LABELS)).inc()
+        labels = (event, facts.get("version"), facts.get("profile"), facts.get("code"))
+        counter = self._counters.get(labels)
+        if counter is None:
+            counter = self._counters[labels] = self._events.labels(*(str(label or "") for label in labels))
+        counter.inc()
         match event, facts:
             case "redeemed", {"age": int(age)}:
                 self._age.observe(max(age, 0))
@@ -84,14 +110,24 @@ class Metrics:
                 self._bytes.inc(size)
             case "breaker_opened", _:
                 self._breaker.inc()
+                self._given_up = True
+                self._breaker_open.set(1)
             case "epoch_changed", _:
                 self._epochs.inc()
+            case "rollback_found", _:
+                self._rollbacks.inc()
 
     def store_answered(self, script: str, seconds: float, answered: bool) -> None:
         """The nonce store answered a script, or did not, after that time."""
-        self._store.labels(script).observe(seconds)
+        histogram = self._histograms.get(script)
+        if histogram is None:
+            histogram = self._histograms[script] = self._store.labels(script)
+        histogram.observe(seconds)
         if not answered:
             self._store_outages.labels(script).inc()
+        elif self._given_up:
+            self._given_up = False
+            self._breaker_open.set(0)
 
     def unthrottled(self) -> None:
         """The throttle let a request through because it could not ask."""
@@ -103,7 +139,11 @@ class Metrics:
         if registry is None:
             registry = CollectorRegistry()
             MultiProcessCollector(registry, str(self._directory))  # type: ignore[no-untyped-call]
+            registry.register(self._figures)
         return generate_latest(registry)
+
+    def _workers(self) -> list[tuple[int, int]]:
+        return [(0, os.getpid())] if self._directory is None else list(living(self._directory))
 
 
 class Metered:

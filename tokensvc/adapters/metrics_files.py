@@ -16,6 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from .worker_figures import started
+
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Tells workers the directory; prometheus-client reads it too."""
 
@@ -45,7 +47,25 @@ def fresh_directory() -> Iterator[Path]:
 
 def take_number(directory: Path) -> int:
     """The lowest number that no living process has there. It is ours until this process ends, however it does."""
-    return next(number for number in count() if take(directory / f"{number}.lock") is not None)
+    for number in count():
+        lock = take(directory / f"{number}.lock")
+        if lock is not None:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()} {started(os.getpid())}".encode(), 0)
+            return number
+    raise AssertionError
+
+
+def living(directory: Path) -> Iterator[tuple[int, int]]:
+    """The numbers that are taken, each with the process that has it.
+
+    Locks are not tried: a worker that starts at that moment would find its number taken.
+    """
+    for path in sorted(directory.glob("*.lock"), key=lambda path: int(path.stem)):
+        with suppress(OSError, ValueError, IndexError):  # it ends, or is about to say who it is
+            pid, start = path.read_text().split()
+            if started(int(pid)) == start:
+                yield int(path.stem), int(pid)
 
 
 def take(path: Path) -> int | None:

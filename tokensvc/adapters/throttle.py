@@ -13,6 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, Literal, TypeVar
 
 import redis
@@ -150,6 +151,7 @@ _REQUESTS: Final[dict[_Kind, str]] = {
 }
 
 
+@lru_cache(maxsize=2048)
 def client_of(address: str) -> str | None:
     """Whom an address stands for: itself, or its /64; None for the loopback, a unix socket and what is no address."""
     try:

@@ -6,7 +6,19 @@ import click
 
 from tokensvc import __version__
 
-from . import configuration, issuing, key_making, policies, running
+from . import (
+    audit,
+    configuration,
+    developing,
+    doctoring,
+    issuing,
+    key_making,
+    policies,
+    revoking,
+    running,
+    spending,
+    uploading,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -16,13 +28,20 @@ def main() -> None:
 
 
 for _command in (
-    running.dev_command,
+    developing.dev_command,
     running.serve,
     running.store,
     running.preflight,
     issuing.issue,
+    spending.verify_command,
+    spending.explain,
+    spending.redeem,
+    revoking.revoke,
+    uploading.upload,
     key_making.keys,
     policies.policy,
     configuration.config_group,
+    doctoring.doctor,
+    audit.audit,
 ):
     main.add_command(_command)

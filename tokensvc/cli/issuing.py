@@ -16,15 +16,8 @@ from tokensvc.core.grants import Grant
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.rehearsal import Rehearsed
 
-from .telling import REFUSED, json_option, settings_or_exit, tell_json
+from .telling import REFUSED, json_option, pairs_of, settings_or_exit, tell_json
 from .trying import Stage
-
-
-def _pairs(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
-    pairs = {name: value for name, sign, value in (text.partition("=") for text in texts) if sign and name}
-    if len(pairs) != len(texts):
-        raise click.BadParameter("write NAME=VALUE, each NAME once.")
-    return pairs
 
 
 def _payload(_context: click.Context, _option: click.Parameter, text: str | None) -> dict[str, Any] | None:
@@ -37,7 +30,9 @@ def _payload(_context: click.Context, _option: click.Parameter, text: str | None
 @click.command()
 @click.option("--as", "subject", required=True, metavar="SUBJECT", help="Who asks.")
 @click.option("--source", metavar="NAME", help="Caller source that vouches for it. [default: the profile's first]")
-@click.option("--claims", multiple=True, metavar="NAME=VALUE", callback=_pairs, help="A claim of its; may be repeated.")
+@click.option(
+    "--claims", multiple=True, metavar="NAME=VALUE", callback=pairs_of, help="A claim of it; may be repeated."
+)
 @click.option("--profile", default="default", show_default=True, metavar="NAME", help="Under which profile.")
 @click.option(
     "--v2", "payload", metavar="JSON", callback=_payload, help="Ask for v2 with this uploadPayload. [default: v1]"
@@ -134,6 +129,8 @@ def _grant_members(grant: Grant) -> Mapping[str, Any]:
         "source": grant.source,
         "subject": grant.subject,
         "lifetime": grant.window.lifetime,
+        "uses": grant.uses.count,
+        "spend": grant.uses.spend,
         "token": grant.token,
         "parameters": dict(grant.parameters),
         "own_endpoint": {

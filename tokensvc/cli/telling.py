@@ -4,18 +4,55 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import click
 
 from tokensvc.config import ConfigurationError, Fault, Settings
+from tokensvc.core.errors import Code, Outage, Refusal
 
 REFUSED: Final = 1
 USAGE: Final = 2
 OUTAGE: Final = 3
 
+STATUSES: Final = "Exit status: 0 yes, 1 refused, 2 wrong usage or configuration, 3 the store does not answer."
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def pairs_of(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """The options `NAME=VALUE`, each name once."""
+    pairs = {name: value for name, sign, value in (text.partition("=") for text in texts) if sign and name}
+    if len(pairs) != len(texts):
+        raise click.BadParameter("write NAME=VALUE, each NAME once.")
+    return pairs
+
+
+@contextmanager
+def answering(as_json: bool) -> Iterator[None]:
+    """Tell how a use case refuses, or does not answer, and end with the status for it.
+
+    A refusal is an answer, and on standard output; that there is none is told on standard error.
+    """
+    try:
+        yield
+    except ConfigurationError as exc:
+        tell_faults(exc.faults, "Nothing was done")
+        sys.exit(USAGE)
+    except Outage as exc:
+        if as_json:
+            tell_json({"outage": exc.detail})
+        click.echo(f"No answer: {exc.detail}", err=True)
+        sys.exit(OUTAGE)
+    except Refusal as exc:
+        if as_json:
+            tell_json({"refusal": {"code": exc.code, "field": exc.field, "detail": exc.detail, "remedy": exc.remedy}})
+        else:
+            click.echo(f"REFUSED with {exc.code}{f', field {exc.field}' if exc.field else ''}")
+            click.echo("\n".join(f"  {line}" for line in (exc.detail, exc.remedy) if line))
+        sys.exit(USAGE if exc.code == Code.REQUEST_MALFORMED else REFUSED)
 
 
 def settings_or_exit(load: Callable[[], Settings], consequence: str = "tokensvc does not start") -> Settings:

@@ -1,7 +1,6 @@
 """Settings: one field per setting, from the environment and `tokensvc.toml`, with every fault told at once.
 
-Unknown members are faults, and so are announced ones that are not built yet: a limit that is silently not there is
-worse than a service that does not start.
+Unknown members are faults: a limit that is silently not there is worse than a service that does not start.
 """
 
 from __future__ import annotations
@@ -15,8 +14,11 @@ from .cautions import cautions
 from .faults import ConfigurationError, Fault, faults_of
 from .key_pairs import with_active, with_pair, without_pair
 from .meaning import faults_in_meaning
+from .places import Bucket
 from .reading import configuration_file, read
+from .review import review
 from .schema import schema
+from .secrets import secrets_in
 from .settings import Settings
 from .sources import (
     AnonymousSource,
@@ -30,13 +32,13 @@ from .sources import (
     TicketSource,
 )
 from .spellings import parse_rate
-from .unbuilt import take_out_unbuilt
 
 __all__ = [
     "AnonymousSource",
     "ApiKey",
     "ApiKeySource",
     "BearerSource",
+    "Bucket",
     "ConfigurationError",
     "DemoSource",
     "Fault",
@@ -50,7 +52,9 @@ __all__ = [
     "load",
     "load_cases",
     "parse_rate",
+    "review",
     "schema",
+    "secrets_in",
     "with_active",
     "with_pair",
     "without_pair",
@@ -64,7 +68,7 @@ def load(environment: Mapping[str, str], *, demo: bool = False) -> Settings:
     address, and such a source would let anybody in: it is for the development server alone.
     """
     written = read(environment)
-    faults = [*written.faults, *faults_in_meaning(written, demo=demo), *take_out_unbuilt(written.tables)]
+    faults = [*written.faults, *faults_in_meaning(written, demo=demo)]
     before = {fault.place for fault in faults}
     told = set(before)
     try:

@@ -18,6 +18,7 @@ from tokensvc.core.cases import Case, ExpectedGrant, ExpectedRefusal
 from tokensvc.core.errors import Code
 from tokensvc.core.params import PARAMETERS
 from tokensvc.core.policy import AskV1, AskV2
+from tokensvc.core.uses import SpendMode
 
 from .faults import ConfigurationError, Fault, faults_of
 from .spellings import fault
@@ -50,6 +51,8 @@ _ParameterName = Annotated[str, BeforeValidator(_parameter)]
 
 class _Grant(Table):
     lifetime: int | None = Field(default=None, ge=1)
+    uses: int | None = Field(default=None, ge=1)
+    spend: SpendMode | None = None
     parameters: dict[_ParameterName, str] = Field(default={})
     without: list[_ParameterName] = Field(default=[])
 
@@ -94,7 +97,13 @@ class _Case(Table):
             ask = AskV1(self.token, None if self.expire is None else str(self.expire))
         expected: ExpectedGrant | ExpectedRefusal
         if self.grant is not None:
-            expected = ExpectedGrant(self.grant.lifetime, self.grant.parameters, tuple(self.grant.without))
+            expected = ExpectedGrant(
+                self.grant.lifetime,
+                self.grant.parameters,
+                tuple(self.grant.without),
+                self.grant.uses,
+                self.grant.spend,
+            )
         else:
             expected = ExpectedRefusal(Code(self.refusal or ""), self.field)
         at = None if self.at is None else int(self.at.timestamp())

@@ -26,16 +26,33 @@ def cautions(settings: Settings) -> list[Fault]:
     return [
         caution
         for name, table in settings.profiles.items()
-        for caution in _of_profile(f"profiles.{name}", table.build(name), anonymous)
+        for caution in (
+            *_of_profile(f"profiles.{name}", table.build(name), anonymous),
+            *_untracked(f"profiles.{name}", table.build(name), settings),
+        )
     ]
 
 
 def _of_profile(place: str, profile: core.Profile, anonymous: set[str]) -> Iterator[Fault]:
     yield from _unbound(place, profile)
     yield from _anonymous(place, profile, anonymous)
+    if profile.uses.count > 1:
+        what = f"is {profile.uses.count}, and ImageKit itself takes each credential once, whatever is said here"
+        yield Fault(f"{place}.uses", what, "use the profile for the own upload endpoint and /redeem, or leave uses out")
     if profile.lifetime > LONGEST_LIFETIME_AT_IMAGEKIT:
         what = "is so close to an hour that ImageKit refuses the credential if its clock is behind"
         yield Fault(f"{place}.lifetime", what, f"set {LONGEST_LIFETIME_AT_IMAGEKIT} or less")
+
+
+def _untracked(place: str, profile: core.Profile, settings: Settings) -> Iterator[Fault]:
+    if not profile.untracked:
+        return
+    crossed_off = any(
+        other.account == profile.account and other.unissued == "cross-off" for other in settings.profiles.values()
+    )
+    here = "" if crossed_off or not settings.upload.enabled else ", and are refused by the own upload endpoint"
+    what = f"lets credentials go without a record while the store is down; they cannot be revoked{here}"
+    yield Fault(f"{place}.when_store_is_down", what, "leave it out unless uploads go to ImageKit itself")
 
 
 def _unbound(place: str, profile: core.Profile) -> Iterator[Fault]:

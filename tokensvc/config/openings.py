@@ -44,6 +44,9 @@ def faults_of_reach(name: str, profile: Mapping[str, Any], callers: Mapping[str,
     if everybody and public is False:
         what = f"is not true, but everybody may fetch its credentials: {everybody[0]} is of kind anonymous"
         yield Fault(f"profiles.{name}.public", what, "say public = true if that is meant, or take it out of callers")
+    if everybody and profile.get("when_store_is_down") == "issue-v2-untracked":
+        what = "would let everybody have credentials without number, as long as somebody keeps the store silent"
+        yield Fault(f"profiles.{name}.when_store_is_down", what, f"leave it out, or take {everybody[0]} out of callers")
     if public is True and not everybody and all(sources.values()):
         what = "is true, but none of its callers is of kind anonymous: not everybody may fetch its credentials"
         yield Fault(f"profiles.{name}.public", what, "remove it, or add such a source to callers")

@@ -48,6 +48,9 @@ VARIABLES: Final = (
         "TOKENSVC_CONFIG", "path of the configuration file; without it, that path is read if it exists", DEFAULT_FILE
     ),
     Variable("TOKENSVC_DATA_DIR", "what must survive a restart: the embedded store, and uploaded files", "var"),
+    Variable(
+        "TOKENSVC_LOG", "`json`: a line of JSON an event; `console`: for people, as `tokensvc dev` has it", "json"
+    ),
 )
 """All that the environment may say."""
 
@@ -181,6 +184,7 @@ def _take_single_variables(written: Written) -> None:
     if url:
         written.tables["redis_url"] = url
     written.tables["data_dir"] = Path(written.environment.get("TOKENSVC_DATA_DIR") or "var").absolute()
+    written.tables["log"] = written.environment.get("TOKENSVC_LOG") or "json"
     for member in ("port", "workers"):
         text = written.environment.get(FROM_ENVIRONMENT[member], "")
         if text.isascii() and text.isdigit():

@@ -15,6 +15,8 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 Schema = dict[str, Any]
 
+_SIZES: Final = ("max_bytes", "max_video_bytes", "max_unverified_bytes")
+
 
 def schema() -> Schema:
     """The whole schema. What only the environment may say is not in it."""
@@ -65,7 +67,7 @@ def _add_files(table: Schema) -> None:
 def _add_texts(table: Schema) -> None:
     """A number of bytes may be a text; a rule may not be `false`."""
     for name, member in table["properties"].items():
-        if name == "max_bytes":
+        if name in _SIZES:
             member.pop("type")
             size = {"type": "string", "pattern": f"^{SIZE_PATTERN}$"}
             member["anyOf"] = [{"type": "integer", "minimum": 1}, size]

@@ -8,55 +8,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from tokensvc.core import profiles as core
 from tokensvc.core.params import CLIENT_CHOICES
 from tokensvc.core.profiles import DEFAULT_LIFETIME_SECONDS
 from tokensvc.core.quotas import MOST_COUNTED, MOST_PER_DAY
 from tokensvc.core.rules import compile_rule
+from tokensvc.core.uses import MOST_USES, SpendMode, Uses
 from tokensvc.core.window import MAX_LIFETIME_SECONDS
 
+from .accounts import Account
 from .sources import Source
 from .spellings import (
-    Address,
+    AbsolutePath,
     AllowSpec,
     Bytes,
-    Folder,
     HostName,
     MediaType,
     Name,
     Network,
     Origin,
-    PrivateKey,
-    PublicKey,
     RateText,
     RedisUrl,
-    Url,
     fault,
     parse_rate,
 )
 from .table import Table
-
-
-class Key(Table):
-    """A key pair of the account; all of them verify."""
-
-    public_key: PublicKey = Field(description="the account's public key, `public_…`")
-    private_key: PrivateKey = Field(description="the private key that belongs to it, `private_…`")
-    accept_until: AwareDatetime | None = Field(
-        default=None,
-        description="until when credentials of a retired key are still accepted, such as `2026-12-01T00:00:00Z`; "
-        "not for the active key",
-    )
-
-
-class Account(Table):
-    """An ImageKit account. `IMAGEKIT_PUBLIC_KEY` and its companions are a short form of `[accounts.default]`."""
-
-    url_endpoint: Url = Field(default="", description="the account's URL endpoint at ImageKit")
-    active: str = Field(description="the public key of the pair that signs; to add a pair is not to use it")
-    keys: list[Key] = Field(min_length=1, description="the key pairs, below")
+from .uploading import Upload
 
 
 class Cors(Table):
@@ -105,9 +84,28 @@ class Profile(Table):
         le=MAX_LIFETIME_SECONDS,
         description=f"seconds, at most {MAX_LIFETIME_SECONDS}; also the most that a client may ask for",
     )
+    uses: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_USES,
+        description="how many uploads each credential is good for, at the own upload endpoint, `/redeem` and "
+        "`/forward-auth`; ImageKit itself takes it once",
+    )
+    spend: SpendMode = Field(
+        default="on-attempt",
+        description='`"on-success"`: an upload that is refused or fails gives the credential back; only at the own '
+        "upload endpoint",
+    )
     unissued: Literal["refuse", "cross-off"] = Field(
         default="refuse",
         description='`"cross-off"`: also take, once, a credential that was minted elsewhere with the account\'s key',
+    )
+    when_store_is_down: Literal["refuse", "issue-v2-untracked"] = Field(
+        default="refuse",
+        description='`"issue-v2-untracked"`: v2 credentials go out without a record while the nonce store does not '
+        "answer. ImageKit takes each once; the own upload endpoint and `/redeem` refuse them, unless the account takes "
+        "what was minted elsewhere. They cannot be counted or revoked: not with `rate`, `per_day`, `outstanding` or "
+        "`public`, and never for a ticket that is good once",
     )
     force: dict[str, str] = Field(
         default={},
@@ -156,6 +154,8 @@ class Profile(Table):
                 limits.outstanding,
             ),
             remote,
+            Uses(self.uses, self.spend),
+            untracked=self.when_store_is_down == "issue-v2-untracked",
         )
 
 
@@ -175,42 +175,23 @@ class ForwardAuth(Table):
     )
 
 
-class Plan(Table):
-    """Limits of the upload endpoint; the default is that of ImageKit's free plan."""
+class AuditTable(Table):
+    """A file to which what becomes of credentials is added, each line sealed together with the one before it."""
 
-    max_bytes: Bytes = Field(default=25_000_000, description='largest file, in bytes or as a text such as `"25MB"`')
-
-
-class Remote(Table):
-    """Files that the upload endpoint fetches where `file` is a URL: by https, and from public addresses only."""
-
-    enabled: bool = Field(
-        default=False,
-        description="whether servers with the private key may have files fetched; clients may where their profile's "
-        "`allow` names `file`",
+    file: AbsolutePath | None = Field(
+        default=None, description='path, such as `"/var/log/tokensvc/audit.jsonl"`; left out: there is no such file'
     )
-    hosts: list[HostName] = Field(
-        default=[],
-        description='hosts to fetch from, whoever asks: `"cdn.example"`, or `".example"` with all below it; empty: any',
-    )
-    seconds: int = Field(default=30, ge=1, le=300, description="for a whole fetch; the headers have 8 of them")
-
-
-class Upload(Table):
-    """The own, ImageKit-compatible upload endpoint."""
-
-    enabled: bool = Field(default=True, description="whether there is one")
-    url: Address = Field(
-        default="",
-        description="this service's outside address, for the URLs in answers; empty: the request's",
-    )
-    store: Folder | None = Field(
+    secret_key: SecretStr | None = Field(
         default=None,
-        description='where files are kept, such as `"file:///var/lib/tokensvc/files"`; left out: `files/` in the data '
-        "directory",
+        min_length=32,
+        description="key of the seals, 32 characters or more: without it, who may write the file can seal it anew",
     )
-    plan: Plan = Field(default=Plan(), description="limits, below")
-    remote: Remote = Field(default=Remote(), description="files from URLs, below")
+    fsync: bool = Field(default=True, description="`true`: a line is on the disk before the answer leaves")
+    when_down: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="what becomes of issuing and redeeming when no line can be added; what is refused or revoked is "
+        "answered in any case",
+    )
 
 
 class Settings(Table):
@@ -233,10 +214,12 @@ class Settings(Table):
     throttle: Throttle = Field(default=Throttle(), description="slowing down strangers, below")
     forward_auth: ForwardAuth = Field(default=ForwardAuth(), description="proxies that ask first, below")
     upload: Upload = Field(default=Upload(), description="the upload endpoint, below")
+    audit: AuditTable = Field(default=AuditTable(), description="the audit, below")
     redis_url: RedisUrl | None = None
     data_dir: Path = Path("var")
     port: int = Field(default=8000, ge=1, le=65_535)
     workers: int | None = Field(default=None, ge=1, le=64)
+    log: Literal["json", "console"] = "json"
 
 
 FROM_ENVIRONMENT = {
@@ -244,5 +227,6 @@ FROM_ENVIRONMENT = {
     "data_dir": "TOKENSVC_DATA_DIR",
     "port": "PORT",
     "workers": "WEB_CONCURRENCY",
+    "log": "TOKENSVC_LOG",
 }
 """Members of `Settings` that the file may not have, and the variables that they come from."""

@@ -1,4 +1,4 @@
-"""How single values are written: sizes, origins, host names, keys, addresses of stores.
+"""How single values are written: sizes, origins, host names, keys, addresses of nonce stores.
 
 Each refuses what would be accepted and never work: an origin with its default port is not what a browser sends.
 """
@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from tokensvc.core.addresses import Peers
 from tokensvc.core.keys import private_key_faults, public_key_faults
+from tokensvc.core.plans import PLANS
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import LONGEST_WINDOW_SECONDS, MOST_COUNTED
 from tokensvc.core.rules import compile_rule
@@ -140,19 +140,10 @@ def _redis_url(value: object) -> object:
     return value
 
 
-def _folder(value: object) -> object:
-    """`file:///a%20b` as the path `/a b`."""
-    if not isinstance(value, str):
-        raise fault("store", 'must be a text such as "file:///var/lib/tokensvc/files"')
-    if value.startswith("s3://"):
-        raise fault("store", "s3:// is not built yet; use file:// and an absolute path")
-    parts = urlsplit(value)
-    path = unquote(parts.path)
-    if parts.scheme != "file" or parts.netloc or not path.startswith("/") or "\0" in path:
-        raise fault("store", "must be file:// and an absolute path, so three slashes: file:///var/lib/tokensvc/files")
-    if parts.query or parts.fragment:
-        raise fault("store", "must not have ? or #; in a path write them as %3F and %23")
-    return Path(path)
+def _absolute(value: object) -> object:
+    if not isinstance(value, str) or not value.startswith("/") or value.endswith("/") or "\0" in value:
+        raise fault("path", 'must be an absolute path of a file, such as "/var/log/tokensvc/audit.jsonl"')
+    return Path(value)
 
 
 Bytes = Annotated[int, BeforeValidator(_size)]
@@ -169,6 +160,10 @@ Name = Annotated[
 ]
 """What an operator calls a table."""
 
+MetadataName = Annotated[
+    str,
+    _matching(r"[^\s.](.{0,62}[^\s.])?", "the name must have 1 to 64 characters, with no blank or dot at either end"),
+]
 KeyId = Annotated[str, _matching(r"[A-Za-z0-9_.-]{1,64}", "must have 1 to 64 letters, digits, _, . and -")]
 Sha256 = Annotated[
     str, _matching(r"[0-9a-f]{64}", "must be 64 hex digits in lower case, as `tokensvc keys new` prints them")
@@ -189,6 +184,7 @@ AllowSpec = Annotated[bool | str | list[str] | dict[str, str | int], BeforeValid
 MediaType = Annotated[
     str, _matching(r"[a-z]+/(\*|[a-z0-9][a-z0-9.+-]*)|\*/\*", 'must be a MIME type in lower case, such as "image/*"')
 ]
+PlanName = Annotated[str, _matching("|".join(map(re.escape, PLANS)), f"must be one of: {', '.join(PLANS)}")]
 RateText = Annotated[str, BeforeValidator(_rate)]
 Network = Annotated[str, BeforeValidator(_network)]
 Pem = Annotated[str, BeforeValidator(_pem)]
@@ -206,5 +202,4 @@ Subject = Annotated[
     str, _matching(r"[^\s](.{0,126}[^\s])?", "must have 1 to 128 characters, with no blank at either end")
 ]
 RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
-Folder = Annotated[Path, BeforeValidator(_folder)]
-"""A folder of this machine, written as `file:///path`."""
+AbsolutePath = Annotated[Path, BeforeValidator(_absolute)]

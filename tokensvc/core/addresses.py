@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -116,6 +117,16 @@ def address_to_slow_down(peer: str, forwarded_for: str, proxies: Peers) -> str:
 
     A peer in a private network that is not configured as a proxy may well be one, with everybody's requests.
     """
+    is_short = len(forwarded_for) <= _LONGEST_REMEMBERED
+    return (_address_to_slow_down if is_short else _address_to_slow_down.__wrapped__)(peer, forwarded_for, proxies)
+
+
+_LONGEST_REMEMBERED: Final = 256
+"""Characters of an X-Forwarded-For that is kept in memory: it is a stranger's text."""
+
+
+@lru_cache(maxsize=2048)
+def _address_to_slow_down(peer: str, forwarded_for: str, proxies: Peers) -> str:
     try:
         address = client_address(peer, forwarded_for, proxies)
     except ValueError:

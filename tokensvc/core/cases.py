@@ -12,6 +12,7 @@ from .errors import Code, Refusal
 from .grants import Grant
 from .policy import AskV1, AskV2
 from .rehearsal import Rehearsed
+from .uses import SpendMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class ExpectedGrant:
     lifetime: int | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     without: tuple[str, ...] = ()
+    uses: int | None = None
+    spend: SpendMode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,10 @@ def _of_grant(expected: ExpectedGrant, grant: Grant) -> list[str]:
     found = []
     if expected.lifetime not in (None, grant.window.lifetime):
         found.append(f"the lifetime is {grant.window.lifetime} s and not {expected.lifetime} s")
+    if expected.uses not in (None, grant.uses.count):
+        found.append(f"uses is {grant.uses.count} and not {expected.uses}")
+    if expected.spend not in (None, grant.uses.spend):
+        found.append(f"a use is spent {grant.uses.spend} and not {expected.spend}")
     for name, text in expected.parameters.items():
         bound = grant.parameters.get(name)
         if bound != text:

@@ -11,10 +11,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from . import constraints, upload
+from . import constraints, strict_json, upload
 from .callers import Caller
 from .checks import compile_checks
 from .errors import Code, Refusal
+from .metadata import require_metadata
 from .params import CLAIMED_BY_US, ENVELOPE, PARAMETERS, as_text, elements, require_text
 from .profiles import Profile
 from .templates import Place, compile_template, fill, values_for
@@ -39,7 +40,7 @@ def filled(occasion: Occasion, templates: Mapping[str, str]) -> dict[str, str]:
     for name, text in templates.items():
         values = values_for(occasion.caller, occasion.now, name)
         texts[name] = require_text(name, fill(compile_template(text), values))
-        constraints.require(name, texts[name])
+        _require(occasion.profile, name, texts[name])
     return texts
 
 
@@ -57,7 +58,7 @@ def choose(occasion: Occasion, payload: Mapping[str, Any], forced: Mapping[str, 
             if text != forced[name]:
                 notes.append(f"{name}: {_quoted(text)} of the client is set aside")
             continue
-        constraints.require(name, text)
+        _require(profile, name, text)
         _require_allowed(occasion, name, text, defaults.get(name))
         chosen[name] = text
     left = {name: text for name, text in defaults.items() if name not in chosen}
@@ -68,6 +69,13 @@ def choose(occasion: Occasion, payload: Mapping[str, Any], forced: Mapping[str, 
     notes += [f"{name}: set to {text!r} by default of profile {profile.name}" for name, text in left.items()]
     notes += [f"{name}: forced to {text!r} by profile {profile.name}" for name, text in forced.items()]
     return _with_checks(occasion, {**chosen, **left}, forced)
+
+
+def _require(profile: Profile, name: str, text: str) -> None:
+    """Refuse what ImageKit would refuse, with the fields of the account if they are known."""
+    constraints.require(name, text)
+    if name == "customMetadata" and profile.metadata is not None:
+        require_metadata(profile.metadata, strict_json.loads_object(text.encode()))
 
 
 def _require_parameter(name: str) -> None:
@@ -153,8 +161,8 @@ def _with_checks(occasion: Occasion, texts: dict[str, str], forced: Mapping[str,
     """Add what is forced, and join the profile's limits to `checks`; a client's own is verbatim if there are none."""
     limits, clients = occasion.profile.limits, texts.get("checks")
     ours = compile_checks(limits, forced)
-    joined = compile_checks(limits, forced, clients)
-    if ours is None or joined is None:
+    if ours is None:
         return {**texts, **forced}
+    joined = compile_checks(limits, forced, clients) or ours
     occasion.notes.append(f"checks: {ours}, by the limits and what is forced")
     return {**texts, **forced, "checks": joined}

@@ -32,6 +32,8 @@ class Code(StrEnum):
     CREDENTIAL_REVOKED = "credential.revoked"
     CREDENTIAL_STALE = "credential.stale"
     CREDENTIAL_REPLAYED = "credential.replayed"
+    CREDENTIAL_HELD = "credential.held"
+    IDEMPOTENCY_MISMATCH = "idempotency.mismatch"
     RATE_LIMITED = "rate.limited"
     QUOTA_EXCEEDED = "quota.exceeded"
     TOO_LARGE = "too_large"
@@ -79,3 +81,7 @@ class Outage(Exception):  # noqa: N818 - as above
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
+
+
+class Unanswered(Outage):
+    """The nonce store is silent, or says nothing but that it is not there yet. One that is full, say, does answer."""

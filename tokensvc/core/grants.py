@@ -13,6 +13,7 @@ from typing import Any, Final
 from . import strict_json
 from .checks import Restrictions
 from .nonces import Version
+from .uses import ONCE, Uses
 from .window import Window
 
 UNRESTRICTED: Final = Restrictions()
@@ -20,8 +21,12 @@ UNRESTRICTED: Final = Restrictions()
 
 @dataclass(frozen=True, slots=True)
 class GrantNote:
-    """Who was granted what by which profile. `issued_at` is Unix seconds."""
+    """Who was granted what by which profile of which account. `issued_at` is Unix seconds.
 
+    The nonce store holds the first five against watermarks, by these names.
+    """
+
+    account: str
     profile: str
     source: str
     subject: str
@@ -32,6 +37,7 @@ class GrantNote:
         """Compact JSON; what restricts nothing is left out."""
         limits = self.restrictions
         members: dict[str, Any] = {
+            "account": self.account,
             "profile": self.profile,
             "source": self.source,
             "subject": self.subject,
@@ -52,9 +58,9 @@ class GrantNote:
         forced, types = members.pop("forced", {}), members.pop("types", [])
         max_bytes = members.pop("max_bytes", None)
         if (
-            members.keys() != {"profile", "source", "subject", "issued_at"}
+            members.keys() != {"account", "profile", "source", "subject", "issued_at"}
             or type(members["issued_at"]) is not int
-            or not _are_texts(members[name] for name in ("profile", "source", "subject"))
+            or not _are_texts(members[name] for name in ("account", "profile", "source", "subject"))
             or not (isinstance(forced, dict) and _are_texts(forced.values()))
             or not (isinstance(types, list) and _are_texts(types))
             or (max_bytes is not None and type(max_bytes) is not int)
@@ -76,11 +82,12 @@ class Grant:
     token: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     restrictions: Restrictions = UNRESTRICTED
+    uses: Uses = ONCE
 
     def to_text(self) -> str:
         """The part that the record keeps: see `GrantNote`."""
-        note = GrantNote(self.profile, self.source, self.subject, self.window.issued_at, self.restrictions)
-        return note.to_text()
+        who = (self.account, self.profile, self.source, self.subject)
+        return GrantNote(*who, self.window.issued_at, self.restrictions).to_text()
 
 
 def restrictions_of(text: str) -> Restrictions:

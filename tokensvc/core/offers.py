@@ -18,6 +18,7 @@ from .params import PARAMETERS
 from .profiles import Limits, Profile
 from .rules import AllowAny, AllowGlob, AllowList, Rule
 from .templates import Values, compile_template, fill, read_parts, values_for
+from .uses import Uses
 
 FILE: Final = "file"
 FREE: Final = "free"
@@ -47,6 +48,7 @@ class Offer:
     versions: tuple[Version, ...]
     lifetime: int
     limits: Limits
+    uses: Uses
     parameters: Mapping[str, ParameterOffer] = field(default_factory=dict)
 
 
@@ -70,6 +72,7 @@ def offer_of(profile: Profile, caller: Caller, now: int) -> Offer:
         tuple(sorted(profile.versions)),
         profile.lifetime,
         profile.limits,
+        profile.uses,
         {
             name: ParameterOffer(forced.get(name), chosen.get(name), defaults.get(name))
             for name in PARAMETERS

@@ -18,6 +18,7 @@ from .errors import Code, Refusal
 from .grants import Grant
 from .nonces import Version
 from .profiles import Profile
+from .uses import ONCE
 from .window import Window, choose_window, parse_expire, parse_lifetime
 
 
@@ -64,8 +65,19 @@ def decide(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, *, tr
     else:
         parameters = choices.choose(occasion, ask.payload, forced)
     restrictions = Restrictions(profile.limits.max_bytes, profile.limits.types, forced)
+    if profile.uses != ONCE:
+        notes.append(f"uses: {profile.uses.count}, each spent {profile.uses.spend}, where this service is asked")
     return Grant(
-        version, profile.account, profile.name, caller.source, caller.subject, window, token, parameters, restrictions
+        version,
+        profile.account,
+        profile.name,
+        caller.source,
+        caller.subject,
+        window,
+        token,
+        parameters,
+        restrictions,
+        profile.uses,
     )
 
 

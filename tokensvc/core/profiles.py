@@ -14,10 +14,12 @@ from . import constraints
 from .checks import compile_checks
 from .checks.media_types import MediaRange
 from .errors import Code, Refusal
+from .metadata import MetadataField
 from .nonces import Version
 from .params import CLIENT_CHOICES, PARAMETERS, unfit
 from .rules import AllowAny, AllowGlob, AllowList, Rule
 from .templates import Place, compile_template, fill, read_parts
+from .uses import ONCE, Uses
 from .window import MAX_LIFETIME_SECONDS
 
 DEFAULT_LIFETIME_SECONDS: Final = 1800
@@ -71,7 +73,9 @@ class Profile:
 
     `allow` says what a v2 client may choose, by parameter; `force` and `defaults` are templates of form texts, which
     are set whatever the client says, and where it says nothing. `remote` says from which URLs the own upload endpoint
-    fetches a file; None is from none. Raises `ValueError` with the parameter's name first.
+    fetches a file; None is from none. `metadata` are the account's custom metadata fields, None if they are not known.
+    `untracked` lets v2 credentials go without a record while the store is down.
+    Raises `ValueError` with the parameter's name first.
     """
 
     name: str
@@ -85,8 +89,13 @@ class Profile:
     defaults: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
     remote: Rule | None = None
+    uses: Uses = ONCE
+    metadata: Mapping[str, MetadataField] | None = None
+    untracked: bool = False
 
     def __post_init__(self) -> None:
+        if self.untracked:
+            _require_suits_untracked(self.versions, self.limits)
         if not 1 <= self.lifetime <= MAX_LIFETIME_SECONDS:
             raise ValueError(f"lifetime must be from 1 to {MAX_LIFETIME_SECONDS} s")
         unknown = (self.allow.keys() | self.force.keys() | self.defaults.keys()) - PARAMETERS.keys()
@@ -101,6 +110,14 @@ class Profile:
             _require_folder_rule(self.allow["folder"])
         _require_remote_rule(self.remote)
         _require_checks(self.limits, self.force)
+
+
+def _require_suits_untracked(versions: frozenset[Version], limits: Limits) -> None:
+    if "v2" not in versions:
+        raise ValueError("when_store_is_down is about v2, which the profile does not issue")
+    counted = [name for name in ("rate", "per_day", "outstanding") if getattr(limits, name) is not None]
+    if counted:  # they would end with the store, in the moment that somebody who wants more makes it silent
+        raise ValueError(f"when_store_is_down lets credentials go that the store does not count: {counted[0]} is set")
 
 
 def find_profile(profiles: Mapping[str, Profile], name: str) -> Profile:

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 
 from .errors import Allowance, Code, Refusal
@@ -74,6 +75,7 @@ def _require(name: str, value: int | None, most: int) -> None:
         raise ValueError(f"{name} is from 1 to {most}.")
 
 
+@lru_cache(maxsize=2048)
 def quota_of(limits: Limits, *, account: str, profile: str, source: str, subject: str) -> Quota | None:
     """The quota of a subject under a profile's limits, or nothing if they count nothing."""
     if limits.rate is None and limits.per_day is None and limits.outstanding is None:

@@ -11,6 +11,7 @@ import math
 from typing import Any, NoReturn
 
 MAX_DEPTH = 16
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _LAST_SURROGATE_BLOCK = range(0xD800, 0xE000)
 
 type_names = {
@@ -52,7 +53,7 @@ def loads_object(data: bytes) -> dict[str, Any]:
 
 def dumps(value: Any) -> bytes:  # noqa: ANN401 - as above
     """Compact UTF-8 JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Version 2: an HS256 JWT whose claims are the upload's form fields, text by text (CONTRACT section 2).
+"""Version 2: an HS256 JWT whose claims are the upload's form fields, text by text.
 
 The payload holds parameters, `iat` and `exp`, and nothing else: every further member would have to be a form field.
 There is no `jti`, so two equal payloads in one second are one JWT; `service.issue` sees to that.
@@ -6,8 +6,9 @@ There is no `jti`, so two equal payloads in one second are one JWT; `service.iss
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,8 +31,14 @@ class Verified:
     pair: KeyPair
 
 
-def mint(pair: KeyPair, parameters: Mapping[str, str], window: Window) -> str:
-    """Build the JWT that binds these form fields; `verify` accepts it at any time within its window."""
+def mint(
+    pair: KeyPair, parameters: Mapping[str, str], window: Window, fits: Callable[[bytes], bool] | None = None
+) -> str:
+    """Build the JWT that binds these form fields; `verify` accepts it at any time within its window.
+
+    `fits` is asked whether the nonce will do. If it will not, the payload ends in six blanks, which mean nothing in
+    JSON (RFC 8259, 2), chosen so that it does.
+    """
     for name, value in parameters.items():
         if name not in PARAMETERS:
             raise Refusal(Code.PARAMETER_INVALID, f"{name} is not an upload parameter.", field=name)
@@ -39,6 +46,11 @@ def mint(pair: KeyPair, parameters: Mapping[str, str], window: Window) -> str:
     verify_window(window, window.issued_at)
     payload = strict_json.dumps({**parameters, "iat": window.issued_at, "exp": window.expires_at})
     token = jws.sign(payload, key=pair.secret_bytes, kid=pair.public_key)
+    if fits is not None and not fits(signing_input(token)):
+        head = token.partition(".")[0]
+        longer = (payload + bytes(blanks) for blanks in itertools.product(b" \t\n\r", repeat=6))
+        payload = next((one for one in longer if fits(f"{head}.{jws.encode(one)}".encode())), payload)
+        token = jws.sign(payload, key=pair.secret_bytes, kid=pair.public_key)
     if len(token) > jws.MAX_CHARACTERS:
         raise Refusal(
             Code.PARAMETER_INVALID,

@@ -1,19 +1,21 @@
 """Accept: verify, redeem, check, keep.
 
-The file is complete on disk before the first step, and invisible until the last.
+The file is complete on disk before the first step, and invisible until the last. What an upload becomes follows from
+the name of its request, so one that is sent again under the same name (its Idempotency-Key) becomes the same file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from tokensvc.core import forms, upload
+from tokensvc.core import forms, strict_json, upload
 from tokensvc.core.checks import Facts, Media, Restrictions, require_checks, require_limits
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.grants import UNRESTRICTED, GrantNote
-from tokensvc.core.keys import AcceptedKeys, KeyPair
+from tokensvc.core.keys import AcceptedKeys
+from tokensvc.core.metadata import MetadataField, require_metadata
 from tokensvc.core.nonces import NonceId, Version
 from tokensvc.core.upload import Kind, StoredFile
 from tokensvc.ports import (
@@ -25,20 +27,20 @@ from tokensvc.ports import (
     Inspector,
     NonceStore,
     Outcome,
+    Redemption,
     Throttle,
 )
 
+from .authority import Authority, authority_of
 from .fetching import Fetching, Remote
-from .issue import new_request
+from .hold import Hold
 from .keep import keep, wanted_name
-from .verify import refusal_of, verify
+from .request_names import chance_of, named_request, new_request, require_key
+from .verify import refusal_of
 
-_EVIDENCE: Final[Mapping[Version, tuple[str, ...]]] = {
-    "v1": ("signature", "token", "expire", "publicKey"),
-    "v2": ("token",),
-}
-"""Fields of which one at least is there when an upload comes with a credential, good or not."""
+DEFAULT_LEASE_SECONDS: Final = 60
 
+_YES: Final = frozenset({Outcome.SPENT, Outcome.CLAIMED, Outcome.FINISHED})
 _FORGERIES: Final = frozenset({Code.CREDENTIAL_INVALID, Code.CALLER_INVALID})
 
 
@@ -46,7 +48,8 @@ _FORGERIES: Final = frozenset({Code.CREDENTIAL_INVALID, Code.CALLER_INVALID})
 class Offer:
     """A complete upload request. `private_key` is the user name of Basic auth; `file` is received whole, not sealed.
 
-    `client` is whom it comes from, for slowing down. `remote` is there instead of `file` where that is a URL.
+    `client` is whom it comes from, for slowing down. `key` is its name for this upload: the same one sent again is
+    answered alike. `remote` is there instead of `file` where that is a URL.
     """
 
     version: Version
@@ -54,17 +57,8 @@ class Offer:
     file: Incoming | None
     private_key: str | None = None
     client: str = "unix"
+    key: str | None = None
     remote: Remote | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Authority:
-    """What lets an upload in: the account's private key itself (no nonce), or a verified credential."""
-
-    pair: KeyPair
-    nonce: NonceId | None = None
-    record_until: int = 0
-    claims: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +66,9 @@ class Accept:
     """The use case with all that it needs from outside.
 
     `cross_off` names the accounts that also take, once, a credential minted elsewhere with their key. Without a
-    `throttle` nobody is slowed down; without `fetching` no URL is taken for a file.
+    `throttle` nobody is slowed down; without `fetching` no URL is taken for a file. `lease` is for how many seconds a
+    use that is spent on success is claimed: from the last byte of the request until its file is kept. An account that
+    is not in `metadata` takes any custom metadata.
     """
 
     keys: AcceptedKeys
@@ -84,22 +80,49 @@ class Accept:
     chance: Chance
     audit: Audit
     throttle: Throttle | None = None
+    lease: int = DEFAULT_LEASE_SECONDS
     fetching: Fetching | None = None
+    metadata: Mapping[str, Mapping[str, MetadataField]] = field(default_factory=dict)
 
     def __call__(self, offer: Offer) -> StoredFile:
         """Keep the file and return it, or raise a refusal or an outage; then nothing of it is kept.
 
         The credential is spent as soon as it is known to be genuine, as ImageKit does: a form that is refused after
-        that has used it up. An outage of the nonce store spends nothing.
+        that has used it up. Where its profile said on-success it is only claimed then, and spent just before the file
+        becomes visible. An outage of the nonce store before that spends nothing.
         """
+        require_key(offer.key)
         authority = self._verify_slowly(offer)
-        file = offer.file
-        grant: GrantNote | None = None
-        request = new_request(self.chance)
-        restrictions = UNRESTRICTED
-        if authority.nonce is not None:
-            grant = self._redeem(offer.version, authority, authority.nonce, request)
-            restrictions = grant.restrictions if grant is not None else UNRESTRICTED
+        request = self._name(offer, authority)
+        if authority.nonce is None:
+            return self._keep(offer, authority, request, None)
+        redemption, facts = self._redeem(offer.version, authority, authority.nonce, request)
+        if redemption.outcome is Outcome.FINISHED:
+            return self._kept_before(authority, redemption.result)
+        grant = GrantNote.from_text(redemption.grant) if redemption.grant else None
+        if redemption.outcome is Outcome.SPENT:
+            return self._keep(offer, authority, request, grant)
+        with Hold(self.nonces, self.audit, authority.nonce, request, facts) as hold:
+            return self._keep(offer, authority, request, grant, hold.commit)
+
+    def _name(self, offer: Offer, authority: Authority) -> str:
+        """The name of this request; with a key it follows from the whole upload, so that another upload has another."""
+        if offer.key is None or (offer.file is None and offer.remote is None):
+            return new_request(self.chance)
+        scope = authority.nonce or f"server {authority.pair.account}"
+        form = strict_json.dumps(dict(sorted(offer.fields.items()))).decode()
+        file = offer.file.seal() if offer.file is not None else offer.remote.url if offer.remote is not None else ""
+        return named_request("tokensvc upload", scope, offer.key, form, file)
+
+    def _keep(
+        self,
+        offer: Offer,
+        authority: Authority,
+        request: str,
+        grant: GrantNote | None,
+        commit: Callable[[], None] | None = None,
+    ) -> StoredFile:
+        file, restrictions = offer.file, grant.restrictions if grant is not None else UNRESTRICTED
         if file is None and offer.remote is None:
             raise Refusal(
                 Code.REQUEST_MALFORMED,
@@ -111,6 +134,7 @@ class Accept:
             upload.require_binding(authority.claims, offer.fields)
         settled = forms.settle(offer.fields, offer.version)
         forms.require(settled)
+        self._require_metadata(authority.pair.account, settled)
         if file is None:
             wanted_name(settled)
             file = self._fetch(offer, authority, grant)
@@ -121,9 +145,10 @@ class Accept:
         _require_checks(restrictions, settled, file.size, kind)
         # Only now, so that of many that race only the winner's bytes have to reach the disk.
         file.seal()
-        stored = keep(self.files, authority.pair.account, settled, file, kind, now=self.clock(), chance=self.chance)
+        account, chance = authority.pair.account, chance_of(request)
+        stored = keep(self.files, account, settled, file, kind, now=self.clock(), chance=chance, commit=commit)
         if authority.nonce is not None:
-            self._finish(authority.nonce, request, stored.file_id)
+            self._finish(authority.nonce, request, f"{stored.version_id} {stored.file_path}")
         self.audit.note(
             "stored",
             {
@@ -136,14 +161,24 @@ class Accept:
         )
         return stored
 
+    def _kept_before(self, authority: Authority, result: str) -> StoredFile:
+        """The file that this very request has kept; if it is gone since, the credential was used all the same."""
+        version_id, _, file_path = result.partition(" ")
+        found = self.files.find(authority.pair.account, file_path, version_id)
+        if found is None:
+            raise refusal_of(Outcome.REPLAYED)
+        found[1].close()
+        return found[0]
+
     def require_genuine(self, offer: Offer) -> None:
         """Refuse what would be refused for its credential or its private key, before its body is read.
 
         Nothing is spent or redeemed, and `__call__` verifies again.
         """
+        require_key(offer.key)
         self._verify_slowly(offer)
 
-    def _verify_slowly(self, offer: Offer) -> _Authority:
+    def _verify_slowly(self, offer: Offer) -> Authority:
         if self.throttle is None:
             return self._verify(offer)
         self.throttle.check(offer.client)
@@ -154,56 +189,37 @@ class Accept:
                 self.throttle.failed(offer.client)
             raise
 
-    def _verify(self, offer: Offer) -> _Authority:
-        now = self.clock()
-        fields, evidence = offer.fields, "signature" if offer.version == "v1" else "token"
-        if offer.private_key is not None:
-            if fields.get(evidence):
-                raise Refusal(
-                    Code.REQUEST_MALFORMED,
-                    f"The request has both {evidence} and Basic authentication.",
-                    "Send one of them. The private key never belongs in a client.",
-                    field="authorization",
-                )
-            pair = self.keys.owner(offer.private_key, now)
-            if pair is None:
-                raise Refusal(
-                    Code.CALLER_INVALID,
-                    "The private key is not one of this service's.",
-                    field="authorization",
-                )
-            return _Authority(pair)
-        if not any(fields.get(name) for name in _EVIDENCE[offer.version]):
-            raise Refusal(
-                Code.CALLER_MISSING,
-                f"The request has neither {evidence} nor Basic authentication.",
-                "Fetch a credential and send its fields with the file.",
-                field=evidence,
-            )
-        genuine = verify(self.keys, offer.version, fields, now)
-        return _Authority(genuine.pair, genuine.nonce, genuine.window.record_until, genuine.claims)
+    def _verify(self, offer: Offer) -> Authority:
+        return authority_of(self.keys, offer.version, offer.fields, offer.private_key, self.clock())
 
-    def _redeem(self, version: Version, authority: _Authority, nonce: NonceId, request: str) -> GrantNote | None:
-        """Return the grant that was recorded; None if it was not issued here."""
+    def _redeem(
+        self, version: Version, authority: Authority, nonce: NonceId, request: str
+    ) -> tuple[Redemption, Mapping[str, str | int | None]]:
+        """Return a redemption that is a yes, with what the audit was told of it."""
         until = authority.record_until if authority.pair.account in self.cross_off else None
-        redemption = self.nonces.redeem(nonce, request=request, cross_off_until=until)
+        redemption = self.nonces.redeem(
+            nonce, request=request, cross_off_until=until, lease=self.lease, origin=authority.origin
+        )
         event = "redeemed" if redemption.outcome is Outcome.SPENT else str(redemption.outcome)
         grant = GrantNote.from_text(redemption.grant) if redemption.grant else None
-        self.audit.note(
-            event,
-            {
-                "version": version,
-                "account": authority.pair.account,
-                "profile": grant.profile if grant is not None else None,
-                "age": self.clock() - grant.issued_at if grant is not None else None,
-                "nonce": nonce,
-            },
-        )
-        if redemption.outcome is not Outcome.SPENT:
-            raise refusal_of(redemption.outcome)
-        return grant
+        facts = {
+            "version": version,
+            "account": authority.pair.account,
+            "profile": grant.profile if grant is not None else None,
+            "subject": grant.subject if grant is not None else None,
+            "age": self.clock() - grant.issued_at if grant is not None else None,
+            "nonce": nonce,
+        }
+        self.audit.note(event, facts)
+        if redemption.outcome not in _YES:
+            raise refusal_of(redemption.outcome, redemption.retry_after)
+        return redemption, facts
 
-    def _fetch(self, offer: Offer, authority: _Authority, grant: GrantNote | None) -> Incoming:
+    def _require_metadata(self, account: str, settled: Mapping[str, str]) -> None:
+        if account in self.metadata and "customMetadata" in settled:
+            require_metadata(self.metadata[account], forms.custom_metadata(settled))
+
+    def _fetch(self, offer: Offer, authority: Authority, grant: GrantNote | None) -> Incoming:
         """The file from its URL, once the form is known to be good, so that nothing is fetched in vain."""
         if self.fetching is None or offer.remote is None:
             raise Refusal(
@@ -234,6 +250,7 @@ def _require_checks(restrictions: Restrictions, settled: Mapping[str, str], size
     """
     expressions = {settled.get("checks", ""), restrictions.forced.get("checks", "")} - {""}
     if expressions:
-        facts = Facts.of(settled, size=size, mime=kind.mime, media=Media(width=kind.width, height=kind.height))
+        media = Media(kind.width, kind.height, kind.duration, kind.bit_rate, kind.video_codec, kind.audio_codec)
+        facts = Facts.of(settled, size=size, mime=kind.mime, media=media)
         for expression in sorted(expressions):
             require_checks(expression, facts)

@@ -6,8 +6,8 @@ In a v2 batch an upload that cannot be granted is told in its place, and the oth
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from tokensvc.core import policy, v1, v2
 from tokensvc.core.callers import Caller, Presented
@@ -17,9 +17,12 @@ from tokensvc.core.keys import KeyPair
 from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile
-from tokensvc.ports import Entry, Recording
+from tokensvc.core.window import Window
+from tokensvc.ports import Entry, Recording, RecordOutcome
 
-from .issue import MOST_STEPS_BACK, Issue, Issued, new_request, new_token, require_share
+from .issue import MOST_STEPS_BACK, Fits, Issue, Issued, new_token, require_share
+from .receipts import Repeatable, repeatable
+from .request_names import new_request
 
 MOST_IN_A_BATCH: Final = 100
 
@@ -34,36 +37,54 @@ class Batch:
 
     issue: Issue
 
-    def v1(self, profile_name: str, presented: Presented, count: int) -> Issued[list[v1.Credential]]:
-        """Issue `count` v1 credentials (1 to 100), or raise a refusal or an outage; then there are none."""
+    def v1(
+        self, profile_name: str, presented: Presented, count: int, key: str | None = None
+    ) -> Issued[list[v1.Credential]]:
+        """Issue `count` v1 credentials (1 to 100), or raise a refusal or an outage; then there are none.
+
+        With a `key` of the caller's choice they are issued once, and returned again whenever it asks.
+        """
         profile, caller = self._admit(profile_name, presented)
+        ring = self.issue.rings[profile.account]
+        repeat = repeatable(ring, profile, caller, key, ["v1", count])
         grant = policy.decide(profile, caller, AskV1(), self.issue.clock())
-        pair, request = self.issue.rings[grant.account].signing, new_request(self.issue.chance)
+        pair, request, fits = ring.signing, new_request(self.issue.chance), self.issue.fits(grant)
         for _ in range(_MOST_ROUNDS):
-            made = [v1.mint(pair, new_token(self.issue.chance), grant.window) for _ in range(count)]
-            drafts = [_Draft(grant, one.token.encode(), one.token) for one in made]
-            recording = self._record(drafts, request)
+            made = [v1.mint(pair, new_token(self.issue.chance, fits), grant.window) for _ in range(count)]
+            drafts = [_Draft(grant, grant.window, one.token.encode(), one.token) for one in made]
+            items = [[one.token, one.expire, one.signature, one.public_key] for one in made]
+            recording = self._record(drafts, request, repeat, items)
+            if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
+                return Issued([v1.Credential(*item) for item in repeat.items(recording.receipt)])
             if recording.recorded:
                 return Issued(made, self.issue.left(grant, recording))
         raise Refusal(Code.TOKEN_EXISTS, "No new tokens could be found.", "Try again.")
 
     def v2(
-        self, profile_name: str, presented: Presented, uploads: Sequence[object], expire: object = None
+        self,
+        profile_name: str,
+        presented: Presented,
+        uploads: Sequence[object],
+        expire: object = None,
+        key: str | None = None,
     ) -> tuple[str, Issued[list[str | Refusal]]]:
         """Return the public key, and for each of the (1 to 100) uploads its JWT or why there is none.
 
-        Equal payloads are moved back in time by whole seconds until they differ, as for one credential.
+        Equal payloads are moved back in time by whole seconds until they differ, as for one credential. With a `key` of
+        the caller's choice they are issued once, and returned again whenever it asks; those without one, too.
         """
         profile, caller = self._admit(profile_name, presented)
+        ring = self.issue.rings[profile.account]
+        repeat = repeatable(ring, profile, caller, key, ["v2", uploads, expire])
         now = self.issue.clock()
-        pair, request = self.issue.rings[profile.account].signing, new_request(self.issue.chance)
+        pair, request = ring.signing, new_request(self.issue.chance)
         results: list[str | Refusal] = [_TOO_MANY_ALIKE] * len(uploads)
         drafts: dict[int, _Draft] = {}
         left = None
         for place, payload in enumerate(uploads):
             try:
                 grant = policy.decide(profile, caller, AskV2(_object(payload), expire), now)
-                drafts[place] = _Draft.of(pair, grant)
+                drafts[place] = _Draft.of(pair, grant, grant.window, self.issue.fits(grant))
             except Refusal as refusal:
                 if refusal.code not in _OF_ONE_UPLOAD:
                     raise
@@ -71,7 +92,12 @@ class Batch:
         while drafts:
             drafts = _apart(pair, drafts)
             places = sorted(drafts)
-            recording = self._record([drafts[place] for place in places], request)
+            answer = [drafts[place].text if place in drafts else one for place, one in enumerate(results)]
+            items = [pair.public_key, *(_item(one) for one in answer)]
+            recording = self._record([drafts[place] for place in places], request, repeat, items)
+            if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
+                public_key, *kept = repeat.items(recording.receipt)
+                return public_key, Issued([_of_item(item) for item in kept])
             if recording.recorded:
                 left = self.issue.left(drafts[places[0]].grant, recording)
                 break
@@ -90,12 +116,16 @@ class Batch:
             )
         return profile, caller
 
-    def _record(self, drafts: Sequence[_Draft], request: str) -> Recording:
-        """Whether all are on record now; else none is, and `known` are the places of those that were before."""
+    def _record(self, drafts: Sequence[_Draft], request: str, repeat: Repeatable | None, items: list[Any]) -> Recording:
+        """Record all of them, or none. `items` are what is kept of them for a repetition."""
         first = drafts[0].grant
-        entries = [Entry(draft.nonce, draft.grant.to_text(), draft.grant.window.record_until) for draft in drafts]
+        entries = [Entry(draft.nonce, draft.grant.to_text(), draft.window.record_until) for draft in drafts]
         quota = self.issue.quota(first)
-        recording = self.issue.nonces.record_batch(entries, request=request, quota=quota)
+        until = max(entry.until for entry in entries)
+        receipt = None if repeat is None else repeat.receipt(items, until, self.issue.chance)
+        recording = self.issue.nonces.record_batch(
+            entries, request=request, quota=quota, uses=first.uses, receipt=receipt
+        )
         require_share(quota, recording)
         if recording.recorded:
             for draft in drafts:
@@ -105,17 +135,22 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A credential that is signed and not on record yet, so it must not leave."""
+    """A credential that is signed and not on record yet, so it must not leave.
+
+    `window` is the one that is signed. The grant's, which is on record, says when it was really issued.
+    """
 
     grant: Grant
+    window: Window
     material: bytes
     text: str
+    fits: Fits | None = None
     steps: int = 0
 
     @classmethod
-    def of(cls, pair: KeyPair, grant: Grant, steps: int = 0) -> _Draft:
-        token = v2.mint(pair, grant.parameters, grant.window)
-        return cls(grant, v2.signing_input(token), token, steps)
+    def of(cls, pair: KeyPair, grant: Grant, window: Window, fits: Fits | None, steps: int = 0) -> _Draft:
+        token = v2.mint(pair, grant.parameters, window, fits)
+        return cls(grant, window, v2.signing_input(token), token, fits, steps)
 
     @property
     def nonce(self) -> NonceId:
@@ -136,9 +171,16 @@ def _apart(pair: KeyPair, drafts: Mapping[int, _Draft]) -> dict[int, _Draft]:
 def _step(pair: KeyPair, drafts: dict[int, _Draft], place: int) -> None:
     """Move one back by a second, or take it out if that is too far."""
     draft = drafts.pop(place)
-    if draft.steps < min(MOST_STEPS_BACK, draft.grant.window.lifetime - 1):
-        grant = replace(draft.grant, window=draft.grant.window.earlier(1))
-        drafts[place] = _Draft.of(pair, grant, draft.steps + 1)
+    if draft.steps < min(MOST_STEPS_BACK, draft.window.lifetime - 1):
+        drafts[place] = _Draft.of(pair, draft.grant, draft.window.earlier(1), draft.fits, draft.steps + 1)
+
+
+def _item(one: str | Refusal) -> Any:  # noqa: ANN401 - JSON
+    return one if isinstance(one, str) else {"code": str(one.code), "field": one.field, "detail": one.detail}
+
+
+def _of_item(item: Any) -> str | Refusal:  # noqa: ANN401 - as above
+    return item if isinstance(item, str) else Refusal(Code(item["code"]), item["detail"], field=item["field"])
 
 
 def _object(payload: object) -> Mapping[str, object]:

@@ -14,7 +14,7 @@ from tokensvc.core import jws, mac, strict_json, v1
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.keys import AcceptedKeys, KeyPair, fingerprint
 from tokensvc.core.nonces import Version
-from tokensvc.ports import Clock, NonceStore, Outcome
+from tokensvc.ports import Clock, NonceStore
 
 from .verify import Genuine, refusal_of, verify, with_public_key
 
@@ -99,8 +99,9 @@ class Explain:
             yield Reason(Code.CREDENTIAL_INVALID, f"Its key, {_shown(signer)}, was retired {ago} s ago.", "publicKey")
 
     def _on_record(self, genuine: Genuine) -> Iterator[Reason]:
-        refused = self.nonces.look(genuine.nonce).refused
-        if refused is None or (refused is Outcome.UNISSUED and genuine.pair.account in self.cross_off):
+        cross_off = genuine.pair.account in self.cross_off
+        refused = self.nonces.look(genuine.nonce, cross_off=cross_off, origin=genuine.origin).refused
+        if refused is None:
             return
         refusal = refusal_of(refused)
         yield Reason(refusal.code, refusal.detail, refusal.field)

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-import base64
-import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from tokensvc.core import policy, v1, v2
 from tokensvc.core.callers import Caller, Once, Presented
-from tokensvc.core.errors import Code, Outage, Refusal
+from tokensvc.core.errors import Code, Outage, Refusal, Unanswered
 from tokensvc.core.grants import Grant
 from tokensvc.core.keys import KeyRing
 from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.offers import Offer, offer_of
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile, find_profile
-from tokensvc.core.quotas import Left, Quota, Remaining, allowance_of, left_of, quota_of, refusal_of
+from tokensvc.core.quotas import Left, Quota, Remaining, allowance_of, left_of, quota_of, refusal_of, subject_id
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Recording, Throttle
+
+from .request_names import new_request
+from .untracked import Untracked
 
 MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
 
+Fits = Callable[[bytes], bool]
+"""Whether a nonce of that material will do."""
+
 _MOST_OWN_TOKENS: Final = 3
+_MOST_TRIES: Final = 4096
+"""Of 64 places the right one is missed by all of so many once in 10^28 times."""
 _Credential = TypeVar("_Credential")
 
 
 @dataclass(frozen=True, slots=True)
 class Issued(Generic[_Credential]):
-    """What is on record and may leave; and how much more there is for its subject, if its profile counts that."""
+    """What is on record and may leave; and how much more there is for its subject, if its profile counts that.
+
+    One that is not `tracked` went out without a record, while the store was down: see `untracked`.
+    """
 
     credential: _Credential
     left: Left | None = None
+    tracked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +61,14 @@ class Issue:
     audit: Audit
     throttle: Throttle | None = None
     anonymous: frozenset[str] = frozenset()
+    untracked: Untracked = field(default_factory=Untracked)
 
     def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> Issued[v1.Credential]:
         """Issue a v1 credential, or raise a refusal or an outage."""
-        grant = self._decide(profile_name, presented, ask)
-        ring = self.rings[grant.account]
+        grant, _ = self._decide(profile_name, presented, ask)
+        ring, fits = self.rings[grant.account], self._fits(grant)
         for _ in range(_MOST_OWN_TOKENS):
-            token = grant.token or new_token(self.chance)
+            token = grant.token or new_token(self.chance, fits)
             credential = v1.mint(ring.signing, token, grant.window)
             recording = self._record(grant, token.encode(), grant.window.record_until)
             if recording.recorded:
@@ -77,14 +88,23 @@ class Issue:
         Two equal payloads in one second would be one JWT, good for one upload. So an equal one is moved back in time
         by whole seconds until it is new: its lifetime is as asked or up to 30 s less, never more.
         """
-        grant = self._decide(profile_name, presented, ask)
-        ring = self.rings[grant.account]
+        grant, caller = self._decide(profile_name, presented, ask)
+        ring, fits, tracked = self.rings[grant.account], self._fits(grant), True
         for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
             window = grant.window.earlier(step)
-            token = v2.mint(ring.signing, grant.parameters, window)
-            recording = self._record(grant, v2.signing_input(token), window.record_until)
-            if recording.recorded:
-                return Issued(token, self.left(grant, recording))
+            token = v2.mint(ring.signing, grant.parameters, window, fits)
+            material = v2.signing_input(token)
+            if tracked:
+                try:
+                    recording = self._record(grant, material, window.record_until)
+                    if recording.recorded:
+                        return Issued(token, self.left(grant, recording))
+                except Unanswered:
+                    if not self._may_go_untracked(grant, caller):
+                        raise
+                    tracked = False
+            if not tracked and self._hand_out_untracked(grant, material):
+                return Issued(token, tracked=False)
         raise Refusal(
             Code.TOKEN_EXISTS,
             "Too many credentials for exactly these parameters were issued in the last seconds.",
@@ -130,13 +150,25 @@ class Issue:
         profile = find_profile(self.profiles, profile_name)
         return profile, self._identify_slowly(profile, presented)
 
-    def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> Grant:
+    def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> tuple[Grant, Caller]:
         profile, caller = self.admit(profile_name, presented)
         grant = policy.decide(profile, caller, ask, self.clock())
         self.rings[grant.account].require_public_key(ask.public_key)
         if caller.once is not None:  # last, so that a request which is refused anyway does not use it up
             self._cross_off(caller.once)
-        return grant
+        return grant, caller
+
+    def _may_go_untracked(self, grant: Grant, caller: Caller) -> bool:
+        """Never what a ticket was used up for: who shows it again would get another."""
+        allowed = self.profiles[grant.profile].untracked and caller.once is None and caller.source not in self.anonymous
+        return allowed and self.untracked.has_room(self.clock())
+
+    def _hand_out_untracked(self, grant: Grant, material: bytes) -> bool:
+        nonce = nonce_id(grant.account, grant.version, material)
+        if not self.untracked.take(nonce, self.clock()):
+            return False
+        self.note(grant, nonce, "issued_untracked")
+        return True
 
     def _identify_slowly(self, profile: Profile, presented: Presented) -> Caller:
         if self.throttle is None:
@@ -165,7 +197,9 @@ class Issue:
         """What came of it: recorded, or it exists; a refusal if the subject has had its share."""
         nonce, request = nonce_id(grant.account, grant.version, material), new_request(self.chance)
         quota = self.quota(grant)
-        recording = self.nonces.record(nonce, grant=grant.to_text(), until=until, request=request, quota=quota)
+        recording = self.nonces.record(
+            nonce, grant=grant.to_text(), until=until, request=request, quota=quota, uses=grant.uses
+        )
         require_share(quota, recording)
         if recording.recorded:
             self.note(grant, nonce)
@@ -182,12 +216,21 @@ class Issue:
             return None
         return Left(allowance_of(quota, recording.limit), recording.remaining)
 
-    def note(self, grant: Grant, nonce: NonceId) -> None:
-        """Note for the audit that a credential is on record and about to leave."""
+    def fits(self, grant: Grant) -> Fits:
+        """Says of the material of a nonce whether it would be beside its subject."""
+        home = subject_id(grant.account, grant.profile, grant.source, grant.subject)
+        return lambda material: self.nonces.beside(nonce_id(grant.account, grant.version, material), home)
+
+    def _fits(self, grant: Grant) -> Fits | None:
+        return None if self.quota(grant) is None else self.fits(grant)
+
+    def note(self, grant: Grant, nonce: NonceId, event: str = "issued") -> None:
+        """Note for the audit that a credential is on record, unless the event says otherwise, and about to leave."""
         self.audit.note(
-            "issued",
+            event,
             {
                 "version": grant.version,
+                "account": grant.account,
                 "profile": grant.profile,
                 "source": grant.source,
                 "subject": grant.subject,
@@ -202,15 +245,20 @@ def require_share(quota: Quota | None, recording: Recording) -> None:
         raise refusal_of(quota, recording.limit, recording.retry_after)
 
 
-def new_token(chance: Chance) -> str:
-    """A random UUID, as v1's nonce."""
-    return str(uuid.UUID(bytes=chance(16), version=4))
+def new_token(chance: Chance, fits: Fits | None = None) -> str:
+    """A random UUID, as v1's nonce, that fits."""
+    for _ in range(_MOST_TRIES):
+        token = _uuid(chance(16).hex())
+        if fits is None or fits(token.encode()):
+            break
+    return token
+
+
+def _uuid(digits: str) -> str:
+    """The 32 hex digits as a UUID of version 4 (RFC 9562)."""
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _quota_of(profile: Profile, source: str, subject: str) -> Quota | None:
     return quota_of(profile.limits, account=profile.account, profile=profile.name, source=source, subject=subject)
-
-
-def new_request(chance: Chance) -> str:
-    """A name for one request of ours: 22 URL-safe characters, by which the nonce store knows a repetition."""
-    return base64.urlsafe_b64encode(chance(16)).rstrip(b"=").decode()

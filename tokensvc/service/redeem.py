@@ -6,12 +6,8 @@ before it is spent, other than at the upload endpoint: an uploader that asks wit
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from tokensvc.core import upload
 from tokensvc.core.callers import Caller
@@ -21,10 +17,8 @@ from tokensvc.core.keys import AcceptedKeys
 from tokensvc.core.nonces import NonceId, Version
 from tokensvc.ports import Audit, Chance, Clock, NonceStore, Outcome
 
-from .issue import new_request
+from .request_names import named_request, new_request, require_key
 from .verify import Genuine, refusal_of, verify, with_public_key
-
-_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +58,35 @@ class Redeem:
     audit: Audit
 
     def __call__(self, spend: Spend) -> Spent:
-        """Spend it, or raise a refusal or an outage. What does not verify, or is not bound so, is not spent."""
+        """Spend it, or raise a refusal or an outage. What does not verify, or is not bound so, is not spent.
+
+        It is spent at once, or one of its uses is: whoever asks has the file.
+        """
         genuine = self.verify(spend)
         request = new_request(self.chance) if spend.key is None else _named(spend.by, genuine.nonce, spend.key)
         account = genuine.pair.account
         until = genuine.window.record_until if account in self.cross_off else None
-        redemption = self.nonces.redeem(genuine.nonce, request=request, cross_off_until=until)
+        redemption = self.nonces.redeem(genuine.nonce, request=request, cross_off_until=until, origin=genuine.origin)
         spent = redemption.outcome is Outcome.SPENT
-        by = None if spend.by is None else spend.by.subject
-        event = "redeemed" if spent else str(redemption.outcome)
-        self.audit.note(event, {"account": account, "nonce": genuine.nonce, "by": by})
-        if not spent:
-            raise refusal_of(redemption.outcome)
         note = GrantNote.from_text(redemption.grant) if redemption.grant else None
+        self.audit.note(
+            "redeemed" if spent else str(redemption.outcome),
+            {
+                "version": genuine.version,
+                "account": account,
+                "profile": None if note is None else note.profile,
+                "age": None if note is None else self.clock() - note.issued_at,
+                "nonce": genuine.nonce,
+                "by": None if spend.by is None else spend.by.subject,
+            },
+        )
+        if not spent:
+            raise refusal_of(redemption.outcome, redemption.retry_after)
         return Spent(genuine.version, account, note, genuine.claims)
 
     def verify(self, spend: Spend) -> Genuine:
         """All that is looked at before the nonce store is asked."""
-        if spend.key is not None and not _KEY.fullmatch(spend.key):
-            raise Refusal(
-                Code.REQUEST_MALFORMED,
-                "Idempotency-Key must be 1 to 255 printable ASCII characters without blanks.",
-                "Send a new UUID for each upload, and the same one again for the same upload.",
-                field="Idempotency-Key",
-            )
+        require_key(spend.key)
         now, credential = self.clock(), spend.credential
         if spend.version == "v1":
             credential = with_public_key(self.keys, credential)
@@ -106,7 +105,6 @@ class Redeem:
 
 
 def _named(by: Caller | None, nonce: NonceId, key: str) -> str:
-    """The request id that this caller's key stands for: nobody else's key is the same request."""
+    """The request that this caller's key stands for: nobody else's key is the same request."""
     who = ("", "") if by is None else (by.source, by.subject)
-    digest = hashlib.sha256("\0".join(("tokensvc redeem", *who, nonce, key)).encode()).digest()
-    return base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode()
+    return named_request("tokensvc redeem", *who, nonce, key)

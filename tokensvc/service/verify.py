@@ -13,11 +13,13 @@ from tokensvc.core import mac, v1, v2
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.keys import AcceptedKeys, KeyPair
 from tokensvc.core.nonces import NonceId, Version, nonce_id
-from tokensvc.core.window import Window
+from tokensvc.core.watermarks import Origin
+from tokensvc.core.window import MAX_LIFETIME_SECONDS, Window
 from tokensvc.ports import Outcome
 
 _REFUSALS: Final = {
     Outcome.REPLAYED: (Code.CREDENTIAL_REPLAYED, "The credential has been used before."),
+    Outcome.HELD: (Code.CREDENTIAL_HELD, "Another upload with the credential is under way, or has taken its place."),
     Outcome.REVOKED: (Code.CREDENTIAL_REVOKED, "The credential was revoked."),
     Outcome.STALE: (Code.CREDENTIAL_STALE, "The credential was issued before the nonce store was replaced."),
     Outcome.UNISSUED: (
@@ -36,6 +38,13 @@ class Genuine:
     nonce: NonceId
     window: Window
     claims: Mapping[str, str] | None
+
+    @property
+    def origin(self) -> Origin:
+        """Whose it is, and the earliest second at which it may have been issued, by what it says itself."""
+        if self.version == "v1":
+            return Origin(self.pair.account, self.window.expires_at - MAX_LIFETIME_SECONDS)
+        return Origin(self.pair.account, self.window.issued_at)
 
 
 def verify(keys: AcceptedKeys, version: Version, fields: Mapping[str, str], now: int) -> Genuine:
@@ -65,7 +74,8 @@ def with_public_key(keys: AcceptedKeys, fields: Mapping[str, str]) -> Mapping[st
     return {**fields, "publicKey": found}
 
 
-def refusal_of(outcome: Outcome) -> Refusal:
-    """What a redemption that was no yes is answered with."""
+def refusal_of(outcome: Outcome, retry_after: int = 0) -> Refusal:
+    """What a redemption that was no yes is answered with; `retry_after` is in seconds, 0 if waiting is of no use."""
     code, detail = _REFUSALS[outcome]
-    return Refusal(code, detail, "Fetch a new credential for each upload, just before it starts.", field="token")
+    remedy = "Fetch a new credential for each upload, just before it starts."
+    return Refusal(code, detail, remedy, field="token", retry_after=retry_after or None)

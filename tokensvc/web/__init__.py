@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from flask import Flask, request
 
 from tokensvc.core.addresses import Peers
+from tokensvc.core.trail import Trail
 from tokensvc.ports import Audit, FileStore, Throttle
 from tokensvc.service.accept import Accept
 from tokensvc.service.batch import Batch
@@ -33,6 +34,7 @@ from .multipart import FormLimits
 from .operate import operate_blueprint
 from .profile_names import ProfileName
 from .redeem import redeem_blueprint
+from .spans import Begin, install_spans
 from .uploads import uploads_blueprint
 
 
@@ -81,12 +83,16 @@ class Measured:
     rights: Rights
 
 
+def _nobody(_trail: Trail) -> None:
+    """Nobody wants to know which request it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """All that the application is made of; `wiring` builds it."""
+    """All that the application is made of; `wiring` builds it. `begin` is told of each request by its names."""
 
     issue: Issue
-    ready: Callable[[], None]
+    ready: Callable[[], Sequence[str]]
     origins: Sequence[str]
     preflight_max_age: int
     hosts: Sequence[str]
@@ -97,6 +103,8 @@ class Doors:
     audit: Audit
     measured: Measured
     stopping: Callable[[], bool]
+    begin: Callable[[Trail], None] = _nobody
+    begin_span: Begin | None = None
 
 
 def create_app(doors: Doors) -> Flask:
@@ -108,7 +116,9 @@ def create_app(doors: Doors) -> Flask:
     app.url_map.converters["profile"] = ProfileName
     app.json.sort_keys = False  # type: ignore[attr-defined] # the default provider has it; members keep ImageKit's order
     app.config["PROXIES"] = doors.proxies
-    problems.install(app, doors.audit, doors.issue.profiles)
+    problems.install(app, doors.audit, doors.issue.profiles, doors.begin)
+    if doors.begin_span is not None:
+        install_spans(app, doors.begin_span)
     install_hosts(app, doors.hosts)
     sources = guard(doors.issue.sources, doors.origins, own_origin)
     cookies = any(source.evidence == "cookie" for source in sources.values())

@@ -27,7 +27,8 @@ def batch_blueprint(batch: Batch) -> Blueprint:
         members = _members()
         if members["version"] == "v1":
             return _v1(batch, profile, members)
-        public_key, issued = batch.v2(profile, presented(), _uploads(members), members.get("expire"))
+        uploads, expire, key = _uploads(members), members.get("expire"), request.headers.get("Idempotency-Key")
+        public_key, issued = batch.v2(profile, presented(), uploads, expire, key)
         body = {"publicKey": public_key, "credentials": [_item(token) for token in issued.credential]}
         return show_left(private_json(body), issued.left)
 
@@ -35,7 +36,7 @@ def batch_blueprint(batch: Batch) -> Blueprint:
 
 
 def _v1(batch: Batch, profile: str, members: Mapping[str, Any]) -> Response:
-    issued = batch.v1(profile, presented(), _count(members))
+    issued = batch.v1(profile, presented(), _count(members), request.headers.get("Idempotency-Key"))
     credentials = [
         {"token": one.token, "expire": one.expire, "signature": one.signature, "publicKey": one.public_key}
         for one in issued.credential
@@ -45,13 +46,6 @@ def _v1(batch: Batch, profile: str, members: Mapping[str, Any]) -> Response:
 
 
 def _members() -> Mapping[str, Any]:
-    if "Idempotency-Key" in request.headers:  # to pass it over would issue, and count, twice
-        raise Refusal(
-            Code.REQUEST_MALFORMED,
-            "Idempotency-Key is not built yet for batches.",
-            "Leave it out. Credentials of an answer that was lost expire by themselves.",
-            field="Idempotency-Key",
-        )
     members = read_object(MOST_BYTES)
     known = {"v1": frozenset({"version", "count"}), "v2": frozenset({"version", "uploads", "expire"})}
     version = members.get("version")

@@ -37,7 +37,10 @@ def credentials_blueprint(issue: Issue) -> Blueprint:
     @blueprint.post("/auth/<profile:profile>")
     def v2(profile: str) -> Response:
         issued = issue.v2(profile, presented(), ask_v2())
-        return show_left(private_json({"token": issued.credential}), issued.left)
+        answer = private_json({"token": issued.credential})  # no other member: some clients read a map of strings
+        if not issued.tracked:
+            answer.headers["X-Tokensvc-Untracked"] = "store-down"
+        return show_left(answer, issued.left)
 
     return blueprint
 

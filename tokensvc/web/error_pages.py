@@ -76,14 +76,25 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
         "It verifies, but is not on record: minted elsewhere with the same key, or the store was emptied.",
         'Fetch another. To take credentials of an SDK too, set `unissued = "cross-off"` in a profile.',
     ),
-    "credential.revoked": ("It was revoked.", "Fetch another."),
+    "credential.revoked": (
+        "It was revoked, by itself or with all that its subject, profile or account was issued before a second.",
+        "Fetch another.",
+    ),
     "credential.stale": (
         "The nonce store was replaced or failed over since it was issued, so it may have been spent.",
         "Fetch another. If this happens often, look at the store.",
     ),
     "credential.replayed": (
-        "It was used before. Each credential is good for one upload, also if that upload was refused.",
+        "It was used before. Unless its profile says otherwise, it is good for one upload, also if that was refused.",
         "Fetch a credential for each upload, and do not let anything cache the answer of `/auth`.",
+    ),
+    "credential.held": (
+        "Another upload with it is under way. It is spent if that succeeds, and free again if it does not.",
+        "Wait for `Retry-After` seconds, at most, or fetch a credential for each upload.",
+    ),
+    "idempotency.mismatch": (
+        "The same caller sent this `Idempotency-Key` before, with another body. Nothing was issued.",
+        "Send a new one for each batch, and the same body with the same one.",
     ),
     "rate.limited": (
         "Too many requests came lately, of this caller or from its address. Nothing was issued, and nothing was spent.",

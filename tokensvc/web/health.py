@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import Blueprint, Response, json
 
 
-def health_blueprint(ready: Callable[[], None], stopping: Callable[[], bool]) -> Blueprint:
-    """The probes; `ready` raises an outage when the nonce store does not answer."""
+def health_blueprint(ready: Callable[[], Sequence[str]], stopping: Callable[[], bool]) -> Blueprint:
+    """The probes; `ready` raises an outage when the nonce store does not answer, and names parts of it that do not."""
     blueprint = Blueprint("health", __name__)
 
     @blueprint.get("/livez")
@@ -19,13 +19,14 @@ def health_blueprint(ready: Callable[[], None], stopping: Callable[[], bool]) ->
     def readyz() -> Response:
         if stopping():
             return _answer("stopping", 503)
-        ready()
-        return _answer("ready")
+        return _answer("ready", down=ready())
 
     return blueprint
 
 
-def _answer(status: str, code: int = 200) -> Response:
-    answer = Response(json.dumps({"status": status}), code, mimetype="application/json")
+def _answer(status: str, code: int = 200, down: Sequence[str] = ()) -> Response:
+    answer = Response(
+        json.dumps({"status": status, **({"down": down} if down else {})}), code, mimetype="application/json"
+    )
     answer.headers["Cache-Control"] = "no-store"
     return answer

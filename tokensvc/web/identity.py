@@ -15,7 +15,9 @@ from tokensvc.core.callers import Presented
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.hosts import HostNames
 
-_EXPOSED: Final = "x-request-id, x-ik-requestid, X-Tokensvc-Code, Retry-After, RateLimit, RateLimit-Policy"
+_EXPOSED: Final = (
+    "x-request-id, x-ik-requestid, X-Tokensvc-Code, X-Tokensvc-Untracked, Retry-After, RateLimit, RateLimit-Policy"
+)
 _HEADER_LIST: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,1024}", re.ASCII)
 
 

@@ -1,4 +1,4 @@
-"""The upload API's answers as ImageKit gives them: success JSON (CONTRACT 5.5), error texts and statuses (5.3).
+"""The upload API's answers as ImageKit gives them: success JSON, error texts and statuses.
 
 The texts that ImageKit has never published are marked; they stand in this one table so that they can be replaced.
 """
@@ -13,7 +13,7 @@ from flask import Response, json
 from tokensvc.core import forms
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.params import elements
-from tokensvc.core.upload import StoredFile
+from tokensvc.core.upload import Kind, StoredFile
 
 _EXPIRE = (
     "Your request contains invalid expire parameter. Expire parameter should be a Unix time in less than 1 hour into "
@@ -49,6 +49,7 @@ _TEXTS: Final[dict[tuple[str, str, str], tuple[int, str]]] = {
     ("v2", Code.CREDENTIAL_EXPIRED, ""): (400, "Your request contains expired token."),
     ("v1", Code.CREDENTIAL_REPLAYED, ""): (400, _USED),
     ("v2", Code.CREDENTIAL_REPLAYED, ""): (400, "Your request contains a token that has been used before."),  # U
+    ("", Code.CREDENTIAL_HELD, ""): (409, "Another upload with this token is under way."),  # ours
     ("", Code.ORIGIN_FORBIDDEN, ""): (403, "Pages of this origin may not use the service."),  # ours
     ("", Code.CREDENTIAL_UNISSUED, ""): (403, "Your account cannot be authenticated."),
     ("", Code.CREDENTIAL_REVOKED, ""): (403, "Your account cannot be authenticated."),
@@ -138,6 +139,7 @@ def success(file: StoredFile, base_url: str) -> dict[str, Any]:
     }
     if file.kind.width is not None and file.kind.height is not None:
         body |= {"height": file.kind.height, "width": file.kind.width}
+    body |= _of_video(file.kind)
     if file.kind.file_type == "image":  # else absent, as the SDKs' types have it: a text or nothing, never null
         body["thumbnailUrl"] = f"{base_url}/tr:n-ik_ml_thumbnail{quote(file.file_path)}"
     body["AITags"] = None
@@ -147,6 +149,17 @@ def success(file: StoredFile, base_url: str) -> dict[str, Any]:
     if extensions:  # recorded, and never carried out: so none ever succeeds
         body["extensionStatus"] = dict.fromkeys(extensions, "pending")
     return body | _asked_for(file)
+
+
+def _of_video(kind: Kind) -> dict[str, Any]:
+    """What is known of a video: kilobits a second, whole seconds, codecs."""
+    members = {
+        "bitRate": None if kind.bit_rate is None else round(kind.bit_rate / 1000),
+        "duration": None if kind.duration is None else round(kind.duration),
+        "videoCodec": kind.video_codec,
+        "audioCodec": kind.audio_codec,
+    }
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _asked_for(file: StoredFile) -> dict[str, Any]:

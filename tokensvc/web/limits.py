@@ -34,6 +34,8 @@ def _rendered(offer: Offer, remaining: Remaining, plan_max_bytes: int | None) ->
         "profile": offer.profile,
         "versions": offer.versions,
         "lifetime": offer.lifetime,
+        "uses": offer.uses.count,
+        "spend": offer.uses.spend,
         "max_bytes": min((bound for bound in bounds if bound is not None), default=None),
         "types": limits.types,
         "parameters": {name: _parameter(each) for name, each in offer.parameters.items()},

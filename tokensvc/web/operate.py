@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from flask import Blueprint, Response
 
 from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.watermarks import Scope, Watermark
 from tokensvc.ports import Outcome
 from tokensvc.service.explain import Explain
 from tokensvc.service.operate import Active, Introspect, Revoke
@@ -17,7 +19,8 @@ from .json_bodies import private_json, read_object, require_members, text_of
 from .redeem import read_credential, read_fields
 
 _CREDENTIAL: Final = frozenset({"version", "token", "expire", "signature", "publicKey"})
-_WATERMARK: Final = frozenset({"subject", "profile", "account", "issued_before"})
+_SCOPES: Final[tuple[Scope, ...]] = ("subject", "profile", "account")
+_WATERMARK: Final = frozenset({*_SCOPES, "source", "issued_before"})
 
 
 def operate_blueprint(introspect: Introspect, revoke: Revoke, explain: Explain, rights: Rights) -> Blueprint:
@@ -33,9 +36,13 @@ def operate_blueprint(introspect: Introspect, revoke: Revoke, explain: Explain, 
         return private_json({"active": False} if active is None else _active(active))
 
     @blueprint.post("/revoke")
-    def revoke_one() -> Response:
+    def end() -> Response:
         caller = rights.require(presented(), "operate")
-        outcome = revoke(_token(read_object()), caller)
+        members = read_object()
+        if members.keys() & _WATERMARK:
+            revoke.before(read_watermark(members), caller)
+            return private_json({"revoked": "watermark"})
+        outcome = revoke(_token(members), caller)
         return private_json({"revoked": int(outcome is Outcome.REVOKED), "outcome": str(outcome)})
 
     @blueprint.post("/explain")
@@ -55,7 +62,7 @@ def _active(active: Active) -> dict[str, Any]:
     genuine, note = active.genuine, active.note
     members: dict[str, Any] = {
         "active": True,
-        "uses_left": 1,
+        "uses_left": active.uses_left,
         "version": genuine.version,
         "account": genuine.pair.account,
         "exp": genuine.window.expires_at,
@@ -65,13 +72,29 @@ def _active(active: Active) -> dict[str, Any]:
     return members
 
 
-def _token(members: dict[str, Any]) -> str:
-    if members.keys() & _WATERMARK:
+def read_watermark(members: Mapping[str, Any]) -> Watermark:
+    """The mark in a body with one of `subject`, `profile` and `account`, or a refusal."""
+    require_members(members, _WATERMARK)
+    scopes = [scope for scope in _SCOPES if scope in members]
+    texts = {name: text_of(members, name) for name in (*scopes, *(members.keys() & {"source"}))}
+    if len(scopes) != 1 or not all(texts.values()) or ("source" in texts and scopes != ["subject"]):
         raise Refusal(
             Code.REQUEST_MALFORMED,
-            "Revoking all of a subject, profile or account is not built yet.",
-            "Send the token of one credential.",
+            "It is not clear whose credentials are meant.",
+            "Send one of subject, profile and account; with subject, source too if only that source's is meant.",
         )
+    second = members.get("issued_before")
+    if type(second) is not int:  # bool is an int
+        raise Refusal(
+            Code.REQUEST_MALFORMED,
+            "issued_before is missing, or not a whole number.",
+            "Send Unix seconds: what was issued earlier is revoked.",
+            field="issued_before",
+        )
+    return Watermark(scopes[0], texts[scopes[0]], second, texts.get("source", ""))
+
+
+def _token(members: Mapping[str, Any]) -> str:
     require_members(members, frozenset({"token"}))
     token = text_of(members, "token")
     if not token:

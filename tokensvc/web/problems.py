@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from flask import Flask, Response, current_app, g, json, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from tokensvc.core.errors import Code, Outage, Refusal
+from tokensvc.core.trail import Trail, trail_of
 from tokensvc.ports import Audit
 
 from . import imagekit
@@ -41,6 +42,8 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
     Code.CREDENTIAL_REVOKED: (403, "The credential was revoked"),
     Code.CREDENTIAL_STALE: (403, "The credential is from before a failover"),
     Code.CREDENTIAL_REPLAYED: (409, "The credential was used before"),
+    Code.CREDENTIAL_HELD: (409, "The credential is in use"),
+    Code.IDEMPOTENCY_MISMATCH: (422, "The idempotency key stands for another request"),
     Code.RATE_LIMITED: (429, "Too many requests"),
     Code.QUOTA_EXCEEDED: (429, "The caller has had its share"),
     Code.TOO_LARGE: (413, "The request is too large"),
@@ -53,9 +56,12 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
 _CODE_OF_STATUS: Final = {404: "not_found", 405: "method", 413: str(Code.TOO_LARGE)}
 
 
-def install(app: Flask, audit: Audit, profiles: Collection[str]) -> None:
-    """Give every error that can leave `app` its shape, and tell the audit. `profiles` are those that there are."""
-    app.config["AUDIT"], app.config["PROFILES"] = audit, profiles
+def install(app: Flask, audit: Audit, profiles: Collection[str], begin: Callable[[Trail], None]) -> None:
+    """Give every error that can leave `app` its shape, and tell the audit. `profiles` are those that there are.
+
+    `begin` is told by which names each request is found again.
+    """
+    app.config["AUDIT"], app.config["PROFILES"], app.config["BEGIN"] = audit, profiles, begin
     app.before_request(_name_request)
     app.register_error_handler(Refusal, refused)
     app.register_error_handler(Outage, _unavailable)
@@ -65,13 +71,15 @@ def install(app: Flask, audit: Audit, profiles: Collection[str]) -> None:
 
 def request_id() -> str:
     """The name of the current request, in the answer's headers and in the log."""
-    if "request_id" not in g:
-        g.request_id = secrets.token_hex(12)
-    return str(g.request_id)
+    if "trail" not in g:
+        _name_request()
+    trail: Trail = g.trail
+    return trail.request
 
 
 def _name_request() -> None:
-    request_id()
+    g.trail = trail_of(request.headers.get("Traceparent", ""), secrets.token_bytes)
+    current_app.config["BEGIN"](g.trail)
 
 
 def refused(refusal: Refusal, status: int | None = None) -> Response:
@@ -97,7 +105,6 @@ def _note(event: str, code: str, **facts: str | None) -> None:
             **facts,
             "version": asked.get("version", fetching),
             "profile": profile if profile in current_app.config["PROFILES"] else None,
-            "request": request_id(),
         },
     )
 

@@ -69,10 +69,11 @@ def _offer(version: Version, limits: FormLimits, accept: Accept) -> Iterator[Off
     stream = cast("BinaryIO", request.stream)
     whole = limits  # of a file that is fetched: by then its sender is known
     early, private_key, client = _header_fields(version), _private_key(), client_address()
+    key = request.headers.get("Idempotency-Key")
     g.spent_token = early.get("token", "")
     if early or private_key is not None:
         try:
-            accept.require_genuine(Offer(version, early, None, private_key, client))
+            accept.require_genuine(Offer(version, early, None, private_key, client, key))
         except Refusal:
             _drain(stream, _MOST_UNREAD_BYTES)
             raise
@@ -98,7 +99,7 @@ def _offer(version: Version, limits: FormLimits, accept: Accept) -> Iterator[Off
         fields = _merged(form.fields, early)
         g.spent_token = fields.get("token", "")
         remote = None if form.url is None else Remote(form.url, take_in)
-        yield Offer(version, fields, form.file, private_key, client, remote)
+        yield Offer(version, fields, form.file, private_key, client, key, remote)
 
 
 def _header_fields(version: Version) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from tokensvc.adapters.callers.forwarded import Forwarded
 from tokensvc.adapters.callers.session import FlaskSession
 from tokensvc.adapters.callers.ticket import Tickets
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
+from tokensvc.adapters.logs import lines
 from tokensvc.core.addresses import Peers
 from tokensvc.core.keys import Secret
 from tokensvc.embed.tickets import TicketSigner
@@ -131,28 +133,25 @@ def joined(*shown: dict[str, str]) -> dict[str, str]:
     return {**SAME_ORIGIN, **headers, **({"Cookie": cookies} if cookies else {})}
 
 
-def issued_to(service: Service, headers: dict[str, str], log: pytest.LogCaptureFixture) -> str:
-    log.clear()
-    with log.at_level("INFO", "tokensvc"):
+def issued_to(service: Service, headers: dict[str, str]) -> str:
+    with lines.written_to(io.StringIO()) as said:
         assert service.send("GET", "/auth", headers).status_code == 200
-    (line,) = [record.getMessage() for record in log.records if '"issued"' in record.getMessage()]
+    (line,) = [line for line in said.getvalue().splitlines() if '"issued"' in line]
     return next(name for name in sources() if f'"source": "{name}"' in line)
 
 
 @pytest.mark.parametrize("name", sources())
-def test_each_kind_alone_is_known_among_all(seated: SeatSources, name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_each_kind_alone_is_known_among_all(seated: SeatSources, name: str) -> None:
     service = seated(sources())
-    assert issued_to(service, joined(good(name)), caplog) == name
+    assert issued_to(service, joined(good(name))) == name
 
 
-def test_of_several_that_are_good_the_first_in_the_profile_decides(
-    seated: SeatSources, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_of_several_that_are_good_the_first_in_the_profile_decides(seated: SeatSources) -> None:
     everything = joined(*(good(name) for name in sources()))
     named = list(sources())
     for order in (named[:-1], named[-2::-1], ["web", "proxy", "backend", "demo", "ticket"]):
         service = seated({name: sources()[name] for name in order})
-        assert issued_to(service, everything, caplog) == order[0]
+        assert issued_to(service, everything) == order[0]
 
 
 @pytest.mark.parametrize("name", FORGED)

@@ -7,7 +7,7 @@ import pytest
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces
-from tokensvc.adapters.nonces.breaker import OPEN_SECONDS, OUTAGES_IN_A_ROW, Breaker
+from tokensvc.adapters.nonces.breaker import JITTER_SECONDS, LATELY, OPEN_SECONDS, OUTAGES_IN_A_ROW, Breaker
 from tokensvc.core.errors import Outage
 
 
@@ -70,6 +70,56 @@ def test_if_the_one_fails_the_next_tries_a_second_later() -> None:
     breaker.failed()
     assert not breaker.lets_through()
     clock.now += OPEN_SECONDS
+    assert breaker.lets_through()
+
+
+def test_a_store_that_answers_every_second_question_is_given_up_after_twenty() -> None:
+    """Ten outages of twenty, never two in a row."""
+    breaker = Breaker(Hand())
+    for number in range(LATELY - 1):
+        assert breaker.lets_through()
+        if number % 2:
+            assert not breaker.failed()
+        else:
+            breaker.answered()
+    assert breaker.failed()
+    assert not breaker.lets_through()
+
+
+def test_fewer_outages_than_half_are_let_pass() -> None:
+    breaker = Breaker(Hand())
+    for number in range(3 * LATELY):
+        if number % 20 in {0, 2, 4, 6, 8, 10, 12, 14, 16}:
+            assert not breaker.failed()
+        else:
+            breaker.answered()
+    assert breaker.lets_through()
+
+
+def test_once_it_is_closed_old_outages_do_not_count() -> None:
+    clock = Hand()
+    breaker = Breaker(clock)
+    for number in range(LATELY):
+        (breaker.failed if number % 2 else breaker.answered)()
+    assert not breaker.lets_through()
+    clock.now += OPEN_SECONDS
+    assert breaker.lets_through()
+    breaker.answered()
+    for _ in range(LATELY):
+        assert not breaker.failed()
+        for _ in range(2):
+            breaker.answered()
+    assert breaker.lets_through()
+
+
+def test_workers_do_not_all_try_in_the_same_moment() -> None:
+    clock = Hand()
+    breaker = Breaker(clock, lambda count: b"\x80" * count)
+    for _ in range(OUTAGES_IN_A_ROW):
+        breaker.failed()
+    clock.now += OPEN_SECONDS + JITTER_SECONDS / 2 - 0.001
+    assert not breaker.lets_through()
+    clock.now += 0.001
     assert breaker.lets_through()
 
 

@@ -20,8 +20,11 @@ from tokensvc.adapters.nonces import RedisNonces, scripts
 from tokensvc.adapters.nonces.keys import bucket_of, epoch_key, nonce_key
 from tokensvc.adapters.redis_client import Cluster, connect_any
 from tokensvc.core.errors import Outage
+from tokensvc.core.grants import GrantNote
 from tokensvc.core.nonces import NonceId
-from tokensvc.ports import Outcome
+from tokensvc.core.quotas import Quota
+from tokensvc.core.watermarks import Watermark
+from tokensvc.ports import Entry, Outcome, Receipt, RecordOutcome
 from tokensvc.wiring import CLUSTER_BUCKETS
 
 LONGEST_OUTAGE_SECONDS = 10.0
@@ -132,8 +135,21 @@ def test_while_a_shard_is_down_each_of_the_others_serves_every_request(
             nonce = nonce_in(buckets_of_shard(shard))
             assert store.record(nonce, grant="g", until=soon(), request=new_request()).recorded
             assert store.redeem(nonce, request=new_request()).outcome is Outcome.SPENT
+    assert store.ready() == (f"127.0.0.1:{topology.ports[0]}",), "and says which is down"
+    for server in topology.servers:
+        server.kill()
     with pytest.raises(Outage):
         store.ready()
+
+
+def test_a_shard_that_hangs_keeps_nobody_from_being_ready(topology: ClusterTopology, store: RedisNonces) -> None:
+    """It is asked once, not once for each of its buckets."""
+    store.ready()
+    topology.servers[SHARDS].kill()  # its replica, which would take over
+    topology.servers[0].pause()
+    began = time.monotonic()
+    assert store.ready() == (f"127.0.0.1:{topology.ports[0]}",)
+    assert time.monotonic() - began < LONGEST_CALL_SECONDS
 
 
 def test_a_slot_that_is_moved_is_found_and_what_was_outstanding_is_refused(
@@ -159,6 +175,34 @@ def test_a_slot_that_is_moved_is_found_and_what_was_outstanding_is_refused(
         server.command("CLUSTER", "SETSLOT", slot, "NODE", names[1])
     assert store.redeem(issued, request=new_request()).outcome is Outcome.STALE  # by MOVED
     assert client.owner(epoch_key(bucket)).endswith(f":{topology.ports[1]}")
+
+
+def test_a_watermark_is_on_every_shard_when_it_is_answered(store: RedisNonces) -> None:
+    now = int(time.time())
+    issued = [nonce_in(buckets_of_shard(shard)) for shard in range(SHARDS) for _ in range(10)]
+    for nonce in issued:
+        grant = GrantNote("default", "default", "web", "u1", now - 1).to_text()
+        store.record(nonce, grant=grant, until=soon(), request=new_request())
+    store.revoke_before(Watermark("subject", "u1", now))
+    assert {store.redeem(nonce, request=new_request()).outcome for nonce in issued} == {Outcome.REVOKED}
+
+
+def test_a_subject_is_counted_over_all_shards(store: RedisNonces) -> None:
+    """Wherever its nonces are; and in one place, if they are chosen so."""
+    quota = Quota(new_request(), per_day=9, outstanding=9)
+    for shard in range(SHARDS):
+        for _ in range(2):
+            nonce = nonce_in(buckets_of_shard(shard))
+            assert store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota).recorded
+    beside = [nonce_in(frozenset({bucket_of(NonceId(quota.subject_id), CLUSTER_BUCKETS)})) for _ in range(4)]
+    entries = [Entry(nonce, "g", soon()) for nonce in beside]
+    assert store.record_batch(entries, request=new_request(), quota=quota).limit == "per_day"
+    receipt = Receipt(new_request(), "text", soon())
+    for outcome in (RecordOutcome.RECORDED, RecordOutcome.AGAIN):
+        recording = store.record_batch(entries[:3], request=new_request(), quota=quota, receipt=receipt)
+        assert recording.outcome is outcome
+    refused = store.record(nonce_in(buckets_of_shard(0)), grant="g", until=soon(), request=new_request(), quota=quota)
+    assert refused.limit == "per_day"
 
 
 def test_a_node_that_lacks_a_script_is_sent_it(topology: ClusterTopology, store: RedisNonces) -> None:

@@ -16,7 +16,7 @@ def test_each_state_is_told_and_left_as_it_is(valkey: Valkey) -> None:
         store, nonce, request = RedisNonces(client, chance=os.urandom), new_nonce(), new_request()
         assert [store.look(nonce) for _ in range(2)] == [Standing(Outcome.UNISSUED)] * 2
         store.record(nonce, grant="g:1", until=soon(), request=new_request())
-        assert [store.look(nonce) for _ in range(2)] == [Standing(None, "g:1")] * 2
+        assert [store.look(nonce) for _ in range(2)] == [Standing(None, "g:1", 1)] * 2
         assert store.redeem(nonce, request=request).outcome is Outcome.SPENT
         assert store.look(nonce) == Standing(Outcome.REPLAYED)
         store.finish(nonce, request=request, result="file")

@@ -16,8 +16,9 @@ from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import APP_RIGHTS, Valkey
 from tokensvc.adapters.nonces import RedisNonces, scripts
 from tokensvc.adapters.nonces.attempts import BUDGET_SECONDS, ONE_ATTEMPT_SECONDS, Attempts, Fenced
+from tokensvc.adapters.nonces.retries import MOST_SAVED, RETRY_SHARE
 from tokensvc.adapters.redis_client import connect
-from tokensvc.core.errors import Outage
+from tokensvc.core.errors import Outage, Unanswered
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome, Redemption
 
@@ -35,7 +36,7 @@ def proxy(valkey: Valkey) -> Iterator[FaultProxy]:
 @pytest.fixture
 def store(proxy: FaultProxy) -> Iterator[RedisNonces]:
     with contextlib.closing(connect(proxy.url, connections=2)) as client:
-        store = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None)
+        store = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None, retry_share=1.0)
         store.ready()
         yield store
 
@@ -196,6 +197,21 @@ AT_ONCE = [
 PASSES_SOON = {redis_errors.ConnectionError, redis_errors.BusyLoadingError, Fenced}
 
 
+def test_an_outage_does_not_multiply_the_load(proxy: FaultProxy) -> None:
+    """100 questions at a store that drops every reply: what was saved up is tried again, and a tenth of the rest."""
+    with contextlib.closing(connect(proxy.url, connections=2)) as client:
+        store = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None)
+        store.ready()
+        store._questions._lanes.to_owner_of("").breaker.failed = lambda: False  # type: ignore[method-assign] # it stays closed
+        proxy.inject(Fault.DROP_REPLY, matching=b"EVALSHA")
+        for _ in range(100):
+            with pytest.raises(Unanswered, match="cannot be reached"):
+                store.redeem(new_nonce(), request=new_request())
+        assert 100 < proxy.injected <= 100 + MOST_SAVED + 100 * RETRY_SHARE
+        proxy.heal()
+        store.ready()
+
+
 class Time:
     """A clock that only sleeping and asking move."""
 
@@ -270,6 +286,30 @@ def test_a_pause_is_from_20_to_200_ms(chance: int, shortest: float, longest: flo
 def test_callers_are_asked_to_come_back_after_one_to_five_seconds(chance: int, seconds: int) -> None:
     assert Time(patient=False, chance=chance).fail_with(redis_errors.TimeoutError).retry_after == seconds
     assert Time(patient=False, chance=chance).fail_with(redis_errors.OutOfMemoryError).retry_after == seconds
+
+
+def test_who_may_not_try_again_is_told_at_once() -> None:
+    time_, asked = Time(patient=False), []
+
+    def ask() -> None:
+        asked.append(1)
+        raise redis_errors.TimeoutError
+
+    with pytest.raises(Unanswered, match="in time"):
+        time_.attempts.make(ask, lambda: False)
+    assert (len(asked), time_.pauses) == (1, [])
+
+
+def test_who_waits_for_a_store_of_its_own_uses_up_no_budget() -> None:
+    time_, asked = Time(patient=True), []
+
+    def ask() -> str:
+        asked.append(1)
+        if len(asked) < 4:
+            raise Fenced
+        return "answer"
+
+    assert time_.attempts.make(ask, lambda: False) == "answer"
 
 
 def test_what_is_answered_at_last_is_the_answer() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import time
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.nonces.keys import bucket_of, epoch_key, nonce_key
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
+from tokensvc.core.uses import Uses
 from tokensvc.ports import Outcome
 
 
@@ -41,6 +43,26 @@ def test_the_record_goes_from_issued_to_spent_to_done(client: redis.Redis, store
     assert client.get(key) == f"C:{epoch}:{redeemer}:a:b".encode()
     store.finish(nonce, request=redeemer, result="file:1")
     assert client.get(key) == f"D:{epoch}:{redeemer}:file:1".encode()
+
+
+def test_a_record_with_uses_keeps_who_had_each_beside_its_grant(client: redis.Redis, store: RedisNonces) -> None:
+    """And its default is none: a record without uses is as short as ever."""
+    nonce, recorder, first, second = new_nonce(), new_request(), new_request(), new_request()
+    key, until = f"ik{{00}}:n:{nonce}", soon()
+    store.record(nonce, grant="a:b", until=until, request=recorder, uses=Uses(3, "on-success"))
+    epoch = str(client.get("ik{00}:e"), "ascii").partition(":")[2]  # type: ignore[arg-type]
+    assert client.get(key) == f"M:{epoch}:{recorder}:3,s,0,:a:b".encode()
+    store.redeem(nonce, request=first)
+    store.redeem(nonce, request=second, lease=60)
+    value = str(client.get(key), "ascii")  # type: ignore[arg-type]
+    till = re.fullmatch(f"M:{epoch}:{recorder}:3,s,2,:{first}C,0:{second}L([0-9]{{13}}),0:a:b", value)
+    assert till is not None
+    assert 50_000 < int(till[1]) - time.time() * 1000 < 61_000
+    store.commit(nonce, request=second)
+    store.revoke(nonce, actor="ops")
+    store.finish(nonce, request=second, result="file:1")
+    assert client.get(key) == f"M:{epoch}:{recorder}:3,s,2,3:ops{first}C,0:{second}D,6:file:1a:b".encode()
+    assert client.expiretime(key) == until
 
 
 def test_a_revoked_record_names_who_revoked_it_first(client: redis.Redis, store: RedisNonces) -> None:

@@ -24,9 +24,11 @@ from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import DAY_SECONDS, Quota
+from tokensvc.core.uses import ONCE, Uses
 from tokensvc.ports import RecordOutcome
 
 NONCES = st.integers(0, 7)
+USES = st.sampled_from([ONCE, Uses(2), Uses(2, "on-success")])
 SUBJECTS = st.integers(0, 1)
 RATE, PER_DAY, OUTSTANDING = 8, 6, 3
 
@@ -48,7 +50,7 @@ class QuotasAndModel(RuleBasedStateMachine):
         self.proxy.heal()
         self.server.command("FLUSHALL")
         self.client = connect(self.proxy.url, connections=1)
-        self.store = RedisNonces(self.client, chance=os.urandom, sleep=lambda _seconds: None)
+        self.store = RedisNonces(self.client, chance=os.urandom, sleep=lambda _seconds: None, retry_share=3.0)
         self.store.ready()
         self.nonces = [new_nonce() for _ in range(8)]
         self.requests = [new_request() for _ in range(3)]
@@ -56,6 +58,9 @@ class QuotasAndModel(RuleBasedStateMachine):
         self.subjects = [Subject(), Subject()]
         self.known: dict[int, tuple[int, bool]] = {}
         """By nonce: who recorded it, and whether it is issued and not stale."""
+        self.uses: dict[int, Uses] = {}
+        self.left: dict[int, int] = {}
+        """By nonce: how many uses it was given, and has."""
 
     def teardown(self) -> None:
         self.client.close()
@@ -64,8 +69,8 @@ class QuotasAndModel(RuleBasedStateMachine):
         """From now on lose the replies of that many commands: fewer than there are attempts."""
         self.proxy.inject(Fault.DROP_REPLY, matching=b"EVAL", when=lambda k: k <= first)
 
-    @rule(nonce=NONCES, subject=SUBJECTS, request=st.integers(0, 2), lost=st.integers(0, 2))
-    def record(self, nonce: int, subject: int, request: int, lost: int) -> None:
+    @rule(nonce=NONCES, subject=SUBJECTS, request=st.integers(0, 2), uses=USES, lost=st.integers(0, 2))
+    def record(self, nonce: int, subject: int, request: int, uses: Uses, lost: int) -> None:
         self.lose(lost)
         outcome, limit = self.expected(nonce, subject, request)
         answer = None
@@ -76,10 +81,14 @@ class QuotasAndModel(RuleBasedStateMachine):
                 until=soon(),
                 request=self.requests[request],
                 quota=self.quotas[subject],
+                uses=uses,
             )
-        assert (answer and (answer.outcome, answer.limit)) == (outcome and (outcome, limit))
+        assert (answer and (answer.outcome, None if answer.recorded else answer.limit)) == (
+            outcome and (outcome, limit)
+        )
         if outcome is RecordOutcome.RECORDED and nonce not in self.known:
             self.known[nonce] = (request, True)
+            self.uses[nonce], self.left[nonce] = uses, uses.count
             counted = self.subjects[subject]
             counted.issued += 1
             counted.outstanding.add(nonce)
@@ -100,7 +109,7 @@ class QuotasAndModel(RuleBasedStateMachine):
 
     @rule(nonce=NONCES, revoked=st.booleans(), lost=st.integers(0, 2))
     def end(self, nonce: int, revoked: bool, lost: int) -> None:
-        """Spend or revoke."""
+        """Spend a use, or revoke what is left."""
         self.lose(lost)
         if revoked:
             self.store.revoke(self.nonces[nonce], actor="ops")
@@ -108,8 +117,29 @@ class QuotasAndModel(RuleBasedStateMachine):
             self.store.redeem(self.nonces[nonce], request=new_request())
         for counted in self.subjects:
             if nonce in counted.outstanding:
-                counted.outstanding.remove(nonce)
-                self.known[nonce] = (-1, False)
+                self.left[nonce] -= 1
+                if revoked or not self.left[nonce]:
+                    counted.outstanding.remove(nonce)
+                    if self.uses[nonce] == ONCE:  # one with uses goes on saying who recorded it
+                        self.known[nonce] = (-1, False)
+
+    @rule(nonce=NONCES, committed=st.booleans(), lost=st.integers(0, 2))
+    def claim(self, nonce: int, committed: bool, lost: int) -> None:
+        """A use of one that is spent on success: it is outstanding until it is committed."""
+        if self.uses.get(nonce, ONCE).spend != "on-success":
+            return
+        self.lose(lost)
+        request = new_request()
+        self.store.redeem(self.nonces[nonce], request=request, lease=600)
+        if not committed:
+            self.store.release(self.nonces[nonce], request=request)
+            return
+        self.store.commit(self.nonces[nonce], request=request)
+        for counted in self.subjects:
+            if nonce in counted.outstanding:
+                self.left[nonce] -= 1
+                if not self.left[nonce]:
+                    counted.outstanding.remove(nonce)
 
     @rule(rebound=st.booleans())
     def crash(self, rebound: bool) -> None:
@@ -129,6 +159,8 @@ class QuotasAndModel(RuleBasedStateMachine):
         self.server.command("FLUSHALL")
         self.store.ready()
         self.known.clear()
+        self.uses.clear()
+        self.left.clear()
         self.subjects = [Subject(), Subject()]
 
     @invariant()

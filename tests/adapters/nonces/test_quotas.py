@@ -21,6 +21,7 @@ from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import DAY_SECONDS, Quota
+from tokensvc.core.uses import SpendMode, Uses
 from tokensvc.ports import Entry, Outcome, Recording, RecordOutcome
 
 CLIENTS, THREADS = 4, 100
@@ -146,6 +147,45 @@ def test_what_is_spent_or_revoked_is_not_outstanding(store: RedisNonces, ending:
     assert [record(store, quota).recorded for _ in range(2)] == [True, False]
 
 
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("spend", ["on-attempt", "on-success"])
+def test_one_with_uses_is_outstanding_until_its_last_use_is_spent(
+    store: RedisNonces, spend: SpendMode, batch: bool
+) -> None:
+    quota, nonce, uses = some_quota(outstanding=1), new_nonce(), Uses(2, spend)
+    if batch:
+        assert store.record_batch([Entry(nonce, "g", soon())], request=new_request(), quota=quota, uses=uses).recorded
+    else:
+        assert store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=uses).recorded
+    first, second = new_request(), new_request()
+    for request in (first, second):
+        assert record(store, quota).limit == "outstanding"
+        store.redeem(nonce, request=request, lease=600)
+        if spend == "on-success":
+            assert record(store, quota).limit == "outstanding"
+            store.commit(nonce, request=request)
+        store.finish(nonce, request=request, result="file")
+    assert record(store, quota).recorded
+
+
+def test_one_with_uses_that_is_revoked_is_not_outstanding(store: RedisNonces) -> None:
+    quota, nonce = some_quota(outstanding=1), new_nonce()
+    store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=Uses(3))
+    store.redeem(nonce, request=new_request())
+    store.revoke(nonce, actor="ops")
+    assert record(store, quota).recorded
+
+
+def test_a_claim_that_is_given_back_is_still_outstanding(store: RedisNonces) -> None:
+    quota, nonce, request = some_quota(outstanding=1), new_nonce(), new_request()
+    store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=Uses(1, "on-success"))
+    store.redeem(nonce, request=request, lease=600)
+    store.release(nonce, request=request)
+    assert record(store, quota).limit == "outstanding"
+    store.redeem(nonce, request=request)
+    assert record(store, quota).recorded
+
+
 def test_the_grant_is_the_same_whether_it_counts_as_outstanding_or_not(store: RedisNonces) -> None:
     nonce, request = new_nonce(), new_request()
     store.record(nonce, grant="a:b", until=soon(), request=new_request(), quota=some_quota(outstanding=1))
@@ -161,7 +201,7 @@ def test_what_expires_is_not_outstanding(client: redis.Redis, store: RedisNonces
     assert (refused.outcome, refused.limit) == (RecordOutcome.QUOTA_EXCEEDED, "outstanding")
     assert refused.retry_after in {1, 2}
     wait_until(lambda: record(store, quota).recorded, "the first to expire")
-    assert not client.exists(f"ik{{00}}:n:{nonce}")
+    wait_until(lambda: not client.exists(f"ik{{00}}:n:{nonce}"), "the end of that millisecond")
     assert int(client.time()[0]) >= until
     assert record(store, quota).limit == "outstanding"
 
@@ -239,7 +279,7 @@ def test_lost_replies_count_once(valkey: Valkey) -> None:
         valkey.command("SCRIPT", "LOAD", script.text)
     quota, nonces = some_quota(rate=Rate(100, 600), per_day=100, outstanding=50), [new_nonce() for _ in range(50)]
     with FaultProxy(valkey.socket) as proxy, contextlib.closing(connect(proxy.url, connections=1)) as client:
-        store = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None)
+        store = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None, retry_share=3.0)
         store.ready()
         proxy.inject(Fault.DROP_REPLY, matching=b"EVALSHA", when=lambda k: k % 2 == 1)
         assert all(record(store, quota, nonce=nonce).recorded for nonce in nonces)

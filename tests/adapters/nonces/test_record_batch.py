@@ -84,7 +84,7 @@ def test_to_ask_again_with_the_same_request_counts_nothing_twice(valkey: Valkey)
 def test_lost_replies_are_no_false_answer_and_are_counted_once(valkey: Valkey) -> None:
     valkey.command("SCRIPT", "LOAD", scripts.RECORD_BATCH.text)
     with FaultProxy(valkey.socket) as proxy, contextlib.closing(connect(proxy.url, connections=2)) as client:
-        store = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None)
+        store = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None, retry_share=3.0)
         store.ready()
         counted = quota(outstanding=200)
         proxy.inject(Fault.DROP_REPLY, matching=b"EVALSHA", when=lambda k: k % 2 == 1)

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from redis import exceptions as redis_errors
 from redis.sentinel import MasterNotFoundError
 
-from tokensvc.core.errors import Outage
+from tokensvc.core.errors import Outage, Unanswered
 from tokensvc.ports import Chance
 
 BUDGET_SECONDS: Final = 1.0
@@ -30,10 +30,6 @@ Answer = TypeVar("Answer")
 
 class Fenced(Exception):  # noqa: N818 - an answer of the store, not an error of ours
     """The epoch record is not bound to the server that was asked."""
-
-
-class Unanswered(Outage):
-    """The store did not answer, or nothing but that it is not ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +71,12 @@ class Attempts:
     sleep: Callable[[float], None]
     monotonic: Callable[[], float]
 
-    def make(self, ask: Callable[[], Answer]) -> Answer:
-        """Return what `ask` returns; it may be called several times, and has to mean the same each time."""
+    def make(self, ask: Callable[[], Answer], may_try_again: Callable[[], bool] = lambda: True) -> Answer:
+        """Return what `ask` returns; it may be called several times, and has to mean the same each time.
+
+        `may_try_again` is asked before each time but the first. Not of a patient store that is being restarted: that
+        is on this machine, nobody else asks it, and it takes no load from who finds it gone.
+        """
         last_start = self.monotonic() + BUDGET_SECONDS - ONE_ATTEMPT_SECONDS
         left = MOST_ATTEMPTS
         while True:
@@ -84,12 +84,13 @@ class Attempts:
                 return ask()
             except (redis_errors.RedisError, Fenced) as exc:
                 verdict = next((verdict for kind, verdict in _VERDICTS if isinstance(exc, kind)), _ANY_OTHER)
-                if not (self.patient and isinstance(exc, _PASSES_SOON)):
+                waits = self.patient and isinstance(exc, _PASSES_SOON)
+                if not waits:
                     left -= 1
                 pause = min(self._pause(), last_start - self.monotonic())
                 if not verdict.again:
                     raise self.outage(verdict.detail) from exc
-                if left == 0 or pause <= 0:
+                if left == 0 or pause <= 0 or not (waits or may_try_again()):
                     raise self.outage(verdict.detail, Unanswered) from exc
             self.sleep(pause)
 

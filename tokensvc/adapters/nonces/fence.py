@@ -1,6 +1,6 @@
 """The epoch record of a bucket: write the first one, start a new epoch, or carry the old one to this server.
 
-All three do nothing where the record is bound to the executing server already, and answer what is current:
+All but `renew` do nothing where the record is bound to the executing server already, and answer what is current:
 whoever comes second has nothing left to heal. They raise redis-py's errors as they come; `RedisNonces` is
 what turns those into outages.
 """
@@ -57,10 +57,20 @@ def rebind(client: Client, bucket: int, new_epoch: str) -> Binding:
     return _heal("rebind", client, bucket, new_epoch)
 
 
-def _heal(how: Literal["initialise", "rotate", "rebind"], client: Client, bucket: int, new_epoch: str) -> Binding:
-    if not _EPOCH.fullmatch(new_epoch):
+def renew(client: Client, bucket: int, new_epoch: str, *, ended: str) -> Binding:
+    """Start a new epoch though the record is bound to this server, if `ended` is still the current one.
+
+    For a server that is itself and has gone back in time.
+    """
+    return _heal("renew", client, bucket, new_epoch, ended)
+
+
+def _heal(
+    how: Literal["initialise", "rotate", "rebind", "renew"], client: Client, bucket: int, *epochs: str
+) -> Binding:
+    if not all(_EPOCH.fullmatch(epoch) for epoch in epochs):
         raise ValueError("An epoch is 8 URL-safe characters.")
-    word, *epoch = scripts.HEAL.run(client, [epoch_key(bucket)], [how, new_epoch])
+    word, *epoch = scripts.HEAL.run(client, [epoch_key(bucket)], [how, *epochs])
     if word not in {"bound", "written", "fenced"}:
         raise Outage(HIDDEN)
     return Binding(epoch[0], bound=word != "fenced", written=word == "written")

@@ -1,5 +1,5 @@
 """The keys of the store: `ik{BB}:n:<nonce id>` for a nonce, `ik{BB}:e` for the epoch record of a bucket, and
-`ik{BB}:q:<subject id>:…` for what is counted of a subject.
+`ik{BB}:q:<subject id>:…` for what is counted of a subject. `ik{BB}:s` counts what was spent in a bucket in this epoch.
 
 Redis Cluster places a key by the text in braces, so a nonce, the epoch record that guards it and the counts of its
 subject share a slot, and a script may use all at once. The counts (all end by themselves):
@@ -8,11 +8,17 @@ subject share a slot, and a script may use all at once. The counts (all end by t
 - `:d`          `<days since 1970>:<count>`
 - `:o:<epoch>`  a sorted set of the nonces that are outstanding, by the end of their record; one an epoch, because
                 after a rotation nobody can spend what was outstanding
+
+A batch's receipt is at `ik{BB}:b:<name>`, in the form of a record that is done, in the bucket of its nonces.
+
+Watermarks are at `ik{BB}:w:<SHA-1 of scope, source and name>`, and `ik{BB}:w` is there while there are any: in every
+bucket the same. They end by themselves, too.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from typing import Final
 
@@ -27,6 +33,13 @@ def bucket_of(nonce: NonceId, buckets: int) -> int:
     if not _ID.fullmatch(nonce):
         raise ValueError("A nonce id is 22 URL-safe characters.")
     return base64.urlsafe_b64decode(nonce[:4])[0] % buckets
+
+
+def stand_in(nonce: NonceId, subject_id: str) -> NonceId:
+    """A name in the subject's bucket that no credential has, by which a nonce of another bucket is counted there."""
+    place = base64.urlsafe_b64decode(subject_id[:4])[:1]
+    digest = hashlib.sha256(b"\0".join((b"tokensvc stand-in", nonce.encode()))).digest()
+    return NonceId(base64.urlsafe_b64encode(place + digest[:15]).rstrip(b"=").decode())
 
 
 def nonce_key(nonce: NonceId, bucket: int) -> str:

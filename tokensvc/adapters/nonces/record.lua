@@ -2,9 +2,10 @@
 -- Notes a nonce as issued, and counts it if the subject has a quota. No flag: a full store refuses this, and nothing
 -- else.
 -- It does not heal the fence: between a restart and a rebind that would make good credentials stale.
--- KEYS: record, epoch record. ARGV: request, grant, until; and if there is a quota: subject, rate, its seconds,
--- per day, outstanding (empty for what is no limit).
--- Answers {recorded; if counted just now, how many more, and by which limit} | {rate | per_day | outstanding, seconds to wait} |
+-- KEYS: record, epoch record. ARGV: request, grant, until, uses (empty, or as in uses.lua: "3,a"); and if there is a
+-- quota: subject, rate, its seconds, per day, outstanding (empty for what is no limit).
+-- Answers {recorded; if counted just now, how many more, and by which limit} |
+-- {rate | per_day | outstanding, seconds to wait} |
 -- {exists | stale | late | fenced | hidden}.
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
@@ -14,8 +15,8 @@ if not epoch then return {why} end
 local function counter(rate, window, per_day, outstanding)
   local nonce, time = string.sub(KEYS[1], -22), redis.call('TIME')
   local second, now = tonumber(time[1]), time[1] * 1000000 + time[2]
-  local rate_key, day_key = quota_key(KEYS[2], ARGV[4], 'r'), quota_key(KEYS[2], ARGV[4], 'd')
-  local outstanding_key = quota_key(KEYS[2], ARGV[4], 'o:' .. epoch)
+  local rate_key, day_key = quota_key(KEYS[2], ARGV[5], 'r'), quota_key(KEYS[2], ARGV[5], 'd')
+  local outstanding_key = quota_key(KEYS[2], ARGV[5], 'o:' .. epoch)
   local day, today, many_left, nearest = math.floor(second / 86400), 0, math.huge, nil
 
   local function is_left(name, limit, count)
@@ -63,20 +64,20 @@ local function counter(rate, window, per_day, outstanding)
 end
 
 local owner, count = ARGV[1], nil
-if ARGV[4] and not redis.call('GET', KEYS[1]) then
+if ARGV[5] and not redis.call('GET', KEYS[1]) then
   local limit, wait
-  count, limit, wait = counter(tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]))
+  count, limit, wait = counter(tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]))
   if not count then return {limit, wait} end
-  if ARGV[8] ~= '' then owner = owner .. ARGV[4] end
+  if ARGV[9] ~= '' then owner = owner .. ARGV[5] end
 end
-if redis.call('SET', KEYS[1], value_of('I', epoch, owner, ARGV[2]), 'NX', 'EXAT', ARGV[3]) then
+if redis.call('SET', KEYS[1], issued(epoch, owner, ARGV[4], ARGV[2]), 'NX', 'EXAT', ARGV[3]) then
   -- A time that has passed is taken without complaint, and the record is gone at once.
   if not redis.call('GET', KEYS[1]) then return {'late'} end
   if not count then return {'recorded'} end
   return {'recorded', count()}
 end
 local state, written_in, request = read(KEYS[1])
-if state ~= 'I' or request ~= ARGV[1] then return {'exists'} end
+if (state ~= 'I' and state ~= 'M') or request ~= ARGV[1] then return {'exists'} end
 -- The same request again. Lifting its record into this epoch would lead back to I what may have been spent since.
 if written_in ~= epoch then return {'stale'} end
 return {'recorded'}

@@ -1,9 +1,11 @@
 #!lua
 -- Notes several nonces as issued and counts them, or does nothing. No flag, as in record: a full store refuses this.
 -- KEYS: epoch record, records. ARGV: request; subject, rate, its seconds, per day, outstanding (all empty if there is no
--- quota, and each that is no limit); and for each record its grant and until.
--- Answers {recorded; if counted just now, how many more, and by which limit} | {rate | per_day | outstanding, seconds to wait} |
--- {exists, places from 0 …} | {stale | late | fenced | hidden}.
+-- quota, and each that is no limit), uses (as in record); receipt's id, text and until (all empty if there is none);
+-- and for each record its grant and until.
+-- Answers {recorded; if counted just now, how many more, and by which limit} |
+-- {rate | per_day | outstanding, seconds to wait} |
+-- {again, text of the receipt} | {exists, places from 0 …} | {stale | late | fenced | hidden}.
 local epoch, why = fence(KEYS[1])
 if not epoch then return {why} end
 local time = redis.call('TIME')
@@ -11,14 +13,22 @@ local second, now = tonumber(time[1]), time[1] * 1000000 + time[2]
 local request, subject = ARGV[1], ARGV[2]
 local rate, window, per_day, outstanding = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 
+-- The receipt of another epoch is of credentials that are stale: the batch is recorded anew.
+local receipt = ARGV[8] ~= '' and string.sub(KEYS[1], 1, -2) .. 'b:' .. ARGV[8]
+if receipt then
+  local _, written_in, owner, text = read(receipt)
+  if written_in == epoch and owner == request then return {'recorded'} end
+  if written_in == epoch then return {'again', text} end
+end
+
 -- A record of this request was counted with it, by a call whose reply was lost, and is left as it is.
 local fresh, known = {}, {'exists'}
 for place = 0, #KEYS - 2 do
   local state, written_in, owner = read(KEYS[place + 2])
   if not state then
-    if tonumber(ARGV[8 + 2 * place]) <= second then return {'late'} end
+    if tonumber(ARGV[12 + 2 * place]) <= second then return {'late'} end
     fresh[#fresh + 1] = place
-  elseif state ~= 'I' or owner ~= request then
+  elseif (state ~= 'I' and state ~= 'M') or owner ~= request then
     known[#known + 1] = tostring(place)
   elseif written_in ~= epoch then
     return {'stale'}
@@ -63,9 +73,9 @@ end
 
 local owner = outstanding and request .. subject or request
 for _, place in ipairs(fresh) do
-  local key, grant, til = KEYS[place + 2], ARGV[7 + 2 * place], ARGV[8 + 2 * place]
+  local key, grant, til = KEYS[place + 2], ARGV[11 + 2 * place], ARGV[12 + 2 * place]
   local nonce = string.sub(key, -22)
-  redis.call('SET', key, value_of('I', epoch, owner, grant), 'EXAT', til)
+  redis.call('SET', key, issued(epoch, owner, ARGV[7], grant), 'EXAT', til)
   if outstanding then redis.call('ZADD', outstanding_key, til, nonce) end
   if rate then redis.call('ZADD', rate_key, string.format('%.0f', now), nonce .. request) end
 end
@@ -74,5 +84,6 @@ if outstanding then
   redis.call('EXPIREAT', outstanding_key, redis.call('ZRANGE', outstanding_key, -1, -1, 'WITHSCORES')[2])
 end
 if rate then redis.call('EXPIRE', rate_key, window) end
+if receipt then redis.call('SET', receipt, value_of('D', epoch, request, ARGV[9]), 'EXAT', ARGV[10]) end
 if many_left == math.huge then return {'recorded'} end
 return {'recorded', many_left, nearest}

@@ -1,4 +1,5 @@
-"""The Lua files as scripts that can be run. `preamble.lua` is put after the first line of each of the others.
+"""The Lua files as scripts that can be run. `preamble.lua` is put after the first line of each of the others, and
+`uses.lua` in the place of the line that names it.
 
 The first line is the script's flags and has to stay first. `allow-oom` is on all that only change a record
 which is already there: a store that is full refuses to record, and goes on redeeming.
@@ -36,18 +37,25 @@ class Script:
 
 
 def _load(name: str) -> Script:
-    here = files(__package__)
-    flags, _, body = here.joinpath(f"{name}.lua").read_text("utf-8").partition("\n")
-    text = "\n".join((flags, here.joinpath("preamble.lua").read_text("utf-8"), body))
+    preamble, uses, own = (_read(one) for one in ("preamble", "uses", name))
+    flags, _, body = own.partition("\n")
+    text = "\n".join((flags, preamble, body.replace("-- uses.lua\n", uses)))
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), name)
+
+
+def _read(name: str) -> str:
+    return files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
 
 
 RECORD: Final = _load("record")
 REMAINING: Final = _load("remaining")
 RECORD_BATCH: Final = _load("record_batch")
 REDEEM: Final = _load("redeem")
+COMMIT: Final = _load("commit")
+RELEASE: Final = _load("release")
 FINISH: Final = _load("finish")
 REVOKE: Final = _load("revoke")
 LOOK: Final = _load("look")
+MARK: Final = _load("mark")
 READY: Final = _load("ready")
 HEAL: Final = _load("heal")

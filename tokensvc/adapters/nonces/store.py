@@ -7,31 +7,25 @@ failed.
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from dataclasses import replace
+from typing import Literal
 
 from tokensvc.adapters.redis_client import Client
-from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
-from tokensvc.core.quotas import LimitName, Quota, Remaining
-from tokensvc.ports import Audit, Chance, Entry, Outcome, Recording, RecordOutcome, Redemption, Standing
+from tokensvc.core.quotas import Quota, Remaining
+from tokensvc.core.uses import ONCE, Uses
+from tokensvc.core.watermarks import Origin, Watermark
+from tokensvc.ports import Audit, Chance, Clock, Entry, Outcome, Receipt, Recording, RecordOutcome, Redemption, Standing
 
-from . import fence, scripts
-from .attempts import Attempts, Fenced, Unanswered
-from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key
-from .lanes import Lane, Lanes
-
-_REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{22}")
-TURN_SECONDS: Final = 10.0
-"""The longest queue that a burst may make. A store that is silent empties it at once, by the breaker."""
-
-Observe = Callable[[str, float, bool], None]
-"""Told of each question: the script's name, the seconds it took with all its tries, and whether it was answered."""
-
-_END_OF_TIME: Final = 10**10
-"""Unix seconds of eleven digits: later than any window, and a longer number would be an error of the store."""
+from . import scripts
+from .answers import UNRECORDED, recording_of
+from .arguments import checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
+from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key, stand_in
+from .questions import Observe, Questions
+from .readiness import Readiness
+from .retries import RETRY_SHARE
+from .rollback import Count, Counts
 
 
 class RedisNonces:
@@ -41,8 +35,8 @@ class RedisNonces:
     starts a new epoch at once: what is outstanding becomes stale. "wait" leaves it to whoever restarted the server
     to say that nothing was lost, and asks again until the second is over.
 
-    With more than one bucket a subject is counted in each bucket by itself, so it may have up to that many times its
-    quota. There is one bucket until that is solved.
+    With more than one bucket a subject is counted in one of them. Who chooses nonces so that they are beside it is
+    counted in the step that records.
     """
 
     def __init__(
@@ -53,6 +47,8 @@ class RedisNonces:
         connections: int | None = None,
         buckets: int = 1,
         on_fence: Literal["rotate", "wait"] = "rotate",
+        retry_share: float = RETRY_SHARE,
+        clock: Clock | None = None,
         audit: Audit | None = None,
         observe: Observe | None = None,
         sleep: Callable[[float], None] | None = None,
@@ -61,200 +57,191 @@ class RedisNonces:
         """Prepare; nothing is sent. `sleep` and `monotonic` (both in seconds) are those of `time` unless given.
 
         `connections` is how many are asked of one server at once: all that the client has, unless given. `audit` is
-        told of new epochs, and when the breaker opens.
+        told of new epochs, when the breaker opens, and when the store went back in time. `retry_share` of the
+        questions may be put again. With a `clock` it is not ready while the store's differs much.
         """
         if not 1 <= buckets <= MAX_BUCKETS:
             raise ValueError(f"There are from 1 to {MAX_BUCKETS} buckets.")
-        self._client = client
-        self._audit, self._observe = audit, observe
-        self._monotonic = monotonic or time.monotonic
-        self._lanes = Lanes(client, connections, self._monotonic)
-        self._chance = chance
+        self._audit = audit
         self._buckets = buckets
-        self._rotates = on_fence == "rotate"
-        # Looked up here and not as defaults: gevent replaces them, after this module was imported.
-        self._attempts = Attempts(
-            chance, patient=on_fence == "wait", sleep=sleep or time.sleep, monotonic=self._monotonic
+        self._counts = Counts()
+        self._questions = Questions(
+            client,
+            chance=chance,
+            connections=connections,
+            on_fence=on_fence,
+            retry_share=retry_share,
+            audit=audit,
+            observe=observe,
+            sleep=sleep,
+            monotonic=monotonic,
         )
+        self._readiness = Readiness(self._questions, buckets, clock, audit)
 
-    def record(self, nonce: NonceId, *, grant: str, until: int, request: str, quota: Quota | None = None) -> Recording:
+    def record(
+        self,
+        nonce: NonceId,
+        *,
+        grant: str,
+        until: int,
+        request: str,
+        quota: Quota | None = None,
+        uses: Uses = ONCE,
+    ) -> Recording:
         """Note the nonce as issued until the Unix time `until`, and count it, in one round trip.
 
-        Time is the server's. A refused one counts nothing, and neither does one that EXISTS.
+        Time is the server's. A refused one counts nothing, and neither does one that EXISTS. One that is not beside
+        its subject is counted in the subject's bucket first, by a record that stands for it and stays outstanding; it
+        takes two round trips, and one that EXISTS has counted for the rate and the day.
         """
-        counted = () if quota is None else _arguments(quota)
-        word, *rest = self._ask(scripts.RECORD, nonce, _checked(request), grant, _time(until), *counted)
-        return self._recording(word, rest)
+        counted = () if quota is None else quota_arguments(quota)
+        noted = (checked(request), grant, time_text(until), uses_text(uses))
+        if quota is None or not counted or self.beside(nonce, quota.subject_id):
+            return self._recording(*self._ask(scripts.RECORD, nonce, *noted, *counted))
+        substitute = stand_in(nonce, quota.subject_id)
+        first = self._recording(*self._ask(scripts.RECORD, substitute, noted[0], "", noted[2], "", *counted))
+        if not first.recorded:
+            return first
+        recording = self._recording(*self._ask(scripts.RECORD, nonce, *noted))
+        if not recording.recorded:
+            self.revoke(substitute, actor="")
+        return replace(recording, limit=first.limit, remaining=first.remaining) if recording.recorded else recording
 
-    def _recording(self, word: str, rest: list[str]) -> Recording:
-        if word in {"stale", "late"}:
-            raise self._attempts.outage(_UNRECORDED[word])
-        if word in _LIMITS:
-            limit, outcome = _LIMITS[word]
-            return Recording(outcome, limit, int(rest[0]))
-        if not rest:
-            return Recording(RecordOutcome(word))
-        nearest, _ = _LIMITS[rest[1]]
-        return Recording(RecordOutcome(word), nearest, remaining=int(rest[0]))
+    def beside(self, nonce: NonceId, subject_id: str) -> bool:
+        """Whether the nonce is in the subject's bucket."""
+        return bucket_of(nonce, self._buckets) == self._home(subject_id)
+
+    def _home(self, subject_id: str) -> int:
+        return bucket_of(NonceId(subject_id), self._buckets)
+
+    def _recording(self, word: str, *rest: str) -> Recording:
+        if word in UNRECORDED:
+            raise self._questions.outage(UNRECORDED[word])
+        return recording_of(word, rest)
 
     def remaining(self, quota: Quota) -> Remaining:
-        """How many more the subject may have now, by each limit. Nothing is counted.
-
-        With more than one bucket it is what any nonce may rely on: the least that a bucket has left.
-        """
-        counted = _arguments(quota)
+        """How many more the subject may have now, by each limit. Nothing is counted."""
+        counted = quota_arguments(quota)
         if not counted:
             return Remaining()
-        counts = [self._remaining_in(bucket, counted) for bucket in range(self._buckets)]
-        rate, per_day, outstanding = (min(each) for each in zip(*counts, strict=True))
-        return Remaining(*(None if count < 0 else count for count in (rate, per_day, outstanding)))
+        bucket = self._home(quota.subject_id)
+        _, *counts = self._questions.put(scripts.REMAINING, bucket, [epoch_key(bucket)], list(counted))
+        return Remaining(*(None if int(count) < 0 else int(count) for count in counts))
 
-    def _remaining_in(self, bucket: int, counted: tuple[str, ...]) -> tuple[int, ...]:
-        _, *counts = self._ask_bucket(scripts.REMAINING, bucket, [epoch_key(bucket)], list(counted))
-        return tuple(int(count) for count in counts)
-
-    def record_batch(self, entries: Sequence[Entry], *, request: str, quota: Quota | None = None) -> Recording:
+    def record_batch(
+        self,
+        entries: Sequence[Entry],
+        *,
+        request: str,
+        quota: Quota | None = None,
+        uses: Uses = ONCE,
+        receipt: Receipt | None = None,
+    ) -> Recording:
         """Note all as issued and count them, or none of them, in one round trip.
 
-        With more than one bucket it is one round trip and one decision a bucket. What came before a bucket that
-        refuses stays on record, and is handed out to nobody.
+        In several buckets, which they may be in without a quota and a receipt (else ValueError), it is one round trip
+        and one decision a bucket. What came before a bucket that refuses stays on record, and is handed out to nobody.
         """
         recording = Recording(RecordOutcome.RECORDED)
-        for bucket in sorted({bucket_of(entry.nonce, self._buckets) for entry in entries}):
+        buckets = sorted({bucket_of(entry.nonce, self._buckets) for entry in entries})
+        counted = () if quota is None else quota_arguments(quota)
+        if (receipt is not None and len(buckets) > 1) or (
+            quota is not None and counted and buckets != [self._home(quota.subject_id)]
+        ):
+            raise ValueError("A batch with a quota or a receipt is in one bucket, its subject's.")
+        kept = ("", "", "") if receipt is None else (receipt.name, receipt.text, time_text(receipt.until))
+        for bucket in buckets:
             places = [place for place, entry in enumerate(entries) if bucket_of(entry.nonce, self._buckets) == bucket]
             keys = [epoch_key(bucket), *(nonce_key(entries[place].nonce, bucket) for place in places)]
-            counted = (() if quota is None else _arguments(quota)) or ("",) * 5
-            texts = [text for place in places for text in (entries[place].grant, _time(entries[place].until))]
-            word, *rest = self._ask_bucket(scripts.RECORD_BATCH, bucket, keys, [_checked(request), *counted, *texts])
+            texts = [text for place in places for text in (entries[place].grant, time_text(entries[place].until))]
+            arguments = [checked(request), *(counted or ("",) * 5), uses_text(uses), *kept, *texts]
+            word, *rest = self._questions.put(scripts.RECORD_BATCH, bucket, keys, arguments)
             if word == "exists":
-                return Recording(RecordOutcome.EXISTS, known=tuple(places[int(number)] for number in rest))
-            recording = self._recording(word, rest)
+                rest = [str(places[int(number)]) for number in rest]
+            recording = self._recording(word, *rest)
             if not recording.recorded:
                 break
         return recording
 
-    def redeem(self, nonce: NonceId, *, request: str, cross_off_until: int | None = None) -> Redemption:
+    def redeem(
+        self,
+        nonce: NonceId,
+        *,
+        request: str,
+        cross_off_until: int | None = None,
+        lease: int | None = None,
+        origin: Origin | None = None,
+    ) -> Redemption:
         """Spend the nonce. An unknown one with `cross_off_until` is noted as spent until then, and is a yes, once.
 
         Crossing off is a list of what was used: if the store is emptied, what was on it can be used once more.
+        A `lease` is counted by the server's clock, to the millisecond; one of 0 s has ended at once.
         """
-        until = "" if cross_off_until is None else _time(cross_off_until)
-        word, *rest = self._ask(scripts.REDEEM, nonce, _checked(request), until)
+        until = "" if cross_off_until is None else time_text(cross_off_until)
+        asked = (checked(request), until, lease_text(lease), *origin_texts(origin))
+        bucket = bucket_of(nonce, self._buckets)
+        before = self._counts.before(bucket)
+        word, *rest = self._ask(scripts.REDEEM, nonce, *asked)
+        if len(rest) > 1 and not self._counts.goes_on(bucket, before, told := Count(rest[1], int(rest[2]))):
+            self._end_epoch(bucket, told)
+            return Redemption(Outcome.STALE)
         match Outcome(word):
-            case Outcome.SPENT:
-                return Redemption(Outcome.SPENT, grant=rest[0])
+            case (Outcome.SPENT | Outcome.CLAIMED) as outcome:
+                return Redemption(outcome, grant=rest[0])
             case Outcome.FINISHED:
                 return Redemption(Outcome.FINISHED, result=rest[0])
+            case Outcome.HELD:
+                return Redemption(Outcome.HELD, retry_after=int(rest[0]))
             case refused:
                 return Redemption(refused)
+
+    def commit(self, nonce: NonceId, *, request: str) -> Outcome:
+        """Spend what `request` has claimed, if it still has it."""
+        word, *_ = self._ask(scripts.COMMIT, nonce, checked(request))
+        return Outcome(word)
+
+    def release(self, nonce: NonceId, *, request: str) -> None:
+        """Give back what `request` has claimed and not spent; if that is nothing, nothing happens."""
+        self._ask(scripts.RELEASE, nonce, checked(request))
 
     def finish(self, nonce: NonceId, *, request: str, result: str) -> None:
         """Note the result of the redemption that `request` holds; the first stays.
 
         Without such a redemption (it expired, or is of an earlier epoch) there is nothing to note it on: no error.
         """
-        self._ask(scripts.FINISH, nonce, _checked(request), result)
+        self._ask(scripts.FINISH, nonce, checked(request), result)
 
     def revoke(self, nonce: NonceId, *, actor: str) -> Outcome:
         """Make an issued nonce unspendable, and answer what it is now; `actor` is kept, of the first to do so."""
         word, *_ = self._ask(scripts.REVOKE, nonce, actor)
         return Outcome(word)
 
-    def look(self, nonce: NonceId) -> Standing:
-        """What the nonce is now; nothing is changed. It may be something else by the time that the answer is read."""
-        word, *rest = self._ask(scripts.LOOK, nonce)
-        return Standing(None, rest[0]) if word == "issued" else Standing(Outcome(word))
+    def revoke_before(self, mark: Watermark) -> None:
+        """Refuse from now on what the mark concerns. With several buckets it is in all of them when this returns.
 
-    def ready(self) -> None:
-        """Return when record and redeem would work now in every bucket; otherwise raise Outage with the reason."""
+        After an outage it may be in some of them: ask again.
+        """
+        texts = [mark.scope, mark.source, mark.name, time_text(mark.issued_before), time_text(mark.until)]
         for bucket in range(self._buckets):
-            word, *_ = self._ask_bucket(scripts.READY, bucket, [epoch_key(bucket)], [])
-            if word == "evicting":
-                raise self._attempts.outage(_EVICTING)
+            self._questions.put(scripts.MARK, bucket, [epoch_key(bucket)], texts)
+
+    def look(self, nonce: NonceId, *, cross_off: bool = False, origin: Origin | None = None) -> Standing:
+        """What the nonce is now; nothing is changed. It may be something else by the time that the answer is read."""
+        word, *rest = self._ask(scripts.LOOK, nonce, "1" if cross_off else "", *origin_texts(origin))
+        return Standing(None, rest[0], int(rest[1])) if word == "issued" else Standing(Outcome(word))
+
+    def ready(self) -> tuple[str, ...]:
+        """Return the servers where record and redeem would not work now, as `host:port`; raise Outage if it is all."""
+        return self._readiness.require()
+
+    def _end_epoch(self, bucket: int, told: Count) -> None:
+        """The server has fewer spent than it had told: it went back in time, and what it lost may be spent again."""
+        if self._audit is not None:
+            self._audit.note("rollback_found", {"epoch": told.epoch, "bucket": bucket, "spent": told.number})
+        binding = self._questions.renew(bucket, told.epoch)
+        if binding.written and self._audit is not None:
+            self._audit.note("epoch_changed", {"epoch": binding.epoch})
 
     def _ask(self, script: scripts.Script, nonce: NonceId, *arguments: str) -> list[str]:
         bucket = bucket_of(nonce, self._buckets)
-        return self._ask_bucket(script, bucket, [nonce_key(nonce, bucket), epoch_key(bucket)], list(arguments))
-
-    def _ask_bucket(self, script: scripts.Script, bucket: int, keys: list[str], arguments: list[str]) -> list[str]:
-        lane = self._lanes.to_owner_of(keys[0])
-        # No more at once than there are connections: who waits here for a turn has no time-out running yet.
-        if not (lane.turns.acquire(timeout=TURN_SECONDS) or lane.turns.acquire(blocking=False)):
-            raise self._attempts.outage(_CROWDED)
-        try:
-            if not lane.breaker.lets_through():
-                raise self._attempts.outage(_SILENT)
-            return self._ask_in_turn(lane, script.name, self._question(script, bucket, keys, arguments))
-        finally:
-            lane.turns.release()
-
-    def _ask_in_turn(self, lane: Lane, name: str, ask: Callable[[], list[str]]) -> list[str]:
-        started, answered = self._monotonic(), True
-        try:
-            answer = self._attempts.make(ask)
-        except Unanswered:
-            answered = False
-            if lane.breaker.failed() and self._audit is not None:
-                self._audit.note("breaker_opened", {})
-            raise
-        except Outage:  # it answered, if only that it is full: others may well be served
-            lane.breaker.answered()
-            raise
-        finally:
-            if self._observe is not None:
-                self._observe(name, self._monotonic() - started, answered)
-        lane.breaker.answered()
-        return answer
-
-    def _question(
-        self, script: scripts.Script, bucket: int, keys: list[str], arguments: list[str]
-    ) -> Callable[[], list[str]]:
-        def ask() -> list[str]:
-            answer = script.run(self._client, keys, arguments)
-            if answer == ["fenced"] and self._rotates:
-                binding = fence.rotate(self._client, bucket, fence.choose_epoch(self._chance))
-                if binding.written and self._audit is not None:
-                    self._audit.note("epoch_changed", {"epoch": binding.epoch})
-                answer = script.run(self._client, keys, arguments)
-            if answer == ["fenced"]:
-                raise Fenced
-            if answer == ["hidden"]:
-                raise Outage(fence.HIDDEN)
-            return answer
-
-        return ask
-
-
-_LIMITS: Final[dict[str, tuple[LimitName, RecordOutcome]]] = {
-    "rate": ("rate", RecordOutcome.RATE_LIMITED),
-    "per_day": ("per_day", RecordOutcome.QUOTA_EXCEEDED),
-    "outstanding": ("outstanding", RecordOutcome.QUOTA_EXCEEDED),
-}
-_UNRECORDED: Final = {
-    "stale": "The nonce store was restarted or replaced while the credential was being recorded.",
-    "late": "The nonce store's clock is past the time until which the record must be kept: compare the clocks.",
-}
-_SILENT: Final = "The nonce store has not answered for a while."
-_CROWDED: Final = "More requests wait for the nonce store than it answers."
-_EVICTING: Final = "The nonce store may evict records: its maxmemory-policy has to be noeviction."
-
-
-def _checked(request: str) -> str:
-    if not _REQUEST.fullmatch(request):
-        raise ValueError("A request id is 22 URL-safe characters.")
-    return request
-
-
-def _arguments(quota: Quota) -> tuple[str, ...]:
-    """The subject and its limits as record.lua and remaining.lua take them; nothing if there is no limit."""
-    rate = (quota.rate.count, quota.rate.seconds) if quota.rate is not None else (None, None)
-    limits = (*rate, quota.per_day, quota.outstanding)
-    if all(limit is None for limit in limits):
-        return ()
-    return (quota.subject_id, *("" if limit is None else str(limit) for limit in limits))
-
-
-def _time(until: int) -> str:
-    if not 0 < until < _END_OF_TIME:
-        raise ValueError("A record is kept until a Unix time of at most ten digits.")
-    return str(until)
+        return self._questions.put(script, bucket, [nonce_key(nonce, bucket), epoch_key(bucket)], list(arguments))

@@ -42,6 +42,12 @@ class Cluster:
         host = self._owners.get(key_slot(key.encode()))
         return "" if host is None else f"{host[0]}:{host[1]}"
 
+    def primaries(self) -> tuple[Host, ...]:
+        """The nodes that have slots. Raises redis-py's errors if none tells."""
+        if not self._owners:
+            self._look_first(0)
+        return tuple(dict.fromkeys(self._owners.values()))
+
     def execute_command(self, *command: Any) -> Any:  # noqa: ANN401 - as redis-py's
         """Run a script. Raises redis-py's errors, among them MovedError or AskError if redirected in a circle."""
         slot = key_slot(str(command[_KEYS_AT]).encode())

@@ -16,6 +16,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from .address import Address, Host
+from .line import Line, Lined
 
 POOL_WAIT_SECONDS: Final = 0.2
 SOCKET_TIMEOUT_SECONDS: Final = 0.25
@@ -103,5 +104,8 @@ def sentinel_client(address: Address, host: Host) -> redis.Redis:
 
 
 def from_pool(pool: BlockingConnectionPool) -> redis.Redis:
-    """A client that owns the pool."""
-    return redis.Redis.from_pool(pool)
+    """A client that owns the pool, and asks scripts over one of its connections."""
+    client = Lined(connection_pool=pool)
+    client.auto_close_connection_pool = True
+    client.line = Line(pool, POOL_WAIT_SECONDS + SOCKET_TIMEOUT_SECONDS)
+    return client

@@ -7,6 +7,8 @@ parenthesis that ImageKit's reader takes differently would let it out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 from tokensvc.core.errors import Code, Refusal
@@ -15,6 +17,9 @@ from .fields import FLAG_DEFAULTS, Operator
 from .language import Comparison, Expression, Junction, Scalar, parse, write
 from .media_types import MediaRange
 from .tokens import ChecksSyntax
+
+_COUNTED: Final = ("folder", *FLAG_DEFAULTS, "checks")
+"""The forced parameters that are checked, in the order in which they are written."""
 
 _REMEDY: Final = 'Write it like "file.size" <= 1000000 AND ("request.tags" IN ["a", "b"] OR "file.mime" : "image/").'
 
@@ -38,22 +43,15 @@ def compile_checks(limits: Limits, forced: Mapping[str, str], client: str | None
     v2 credential binds the others as they are. Raises `ValueError` for a profile that cannot be written as checks,
     and a `Refusal` (field `checks`) for a client's expression.
     """
-    ours = [*_of_limits(limits), *_of_forced(forced)]
-    if "checks" in forced:
-        ours.append(_read_ours(forced["checks"]))
-    for each in ours:
-        _require_plain(each)
-    parts = [_join(ours)] if ours else []
-    if client:
-        parts.append(_read_client(client))
-    if not parts:
-        return None
+    counted = tuple((name, forced[name]) for name in _COUNTED if name in forced)
+    ours = _compile_ours(limits.max_bytes, tuple(limits.types), counted)
+    if not client:
+        return None if ours is None else ours.text
+    parts = [_read_client(client)] if ours is None else [ours.expression, _read_client(client)]
     text = write(_join(parts))
     try:
         parse(text)  # each part may be well and all of them too long, or too deep
     except ChecksSyntax as fault:
-        if ours:
-            _read_ours(write(parts[0]))
         raise Refusal(
             Code.PARAMETER_INVALID,
             f"checks cannot be joined to those of the profile: together, {fault.reason}.",
@@ -61,6 +59,33 @@ def compile_checks(limits: Limits, forced: Mapping[str, str], client: str | None
             field="checks",
         ) from None
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A profile's part of the checks, read and written."""
+
+    expression: Expression
+    text: str
+
+
+@lru_cache(maxsize=1024)
+def _compile_ours(
+    max_bytes: int | None, types: tuple[str, ...], forced: tuple[tuple[str, str], ...]
+) -> _Compiled | None:
+    """The same for every ask under a profile, or for every ask of one caller where its name is in a forced text."""
+    texts = dict(forced)
+    ours = [*_of_limits(max_bytes, types), *_of_forced(texts)]
+    if "checks" in texts:
+        ours.append(_read_ours(texts["checks"]))
+    for each in ours:
+        _require_plain(each)
+    if not ours:
+        return None
+    expression = _join(ours)
+    text = write(expression)
+    _read_ours(text)
+    return _Compiled(expression, text)
 
 
 def require_syntax(text: str) -> Expression:
@@ -81,13 +106,13 @@ def _join(parts: Sequence[Expression]) -> Expression:
     return parts[0] if len(parts) == 1 else Junction("AND", tuple(parts))
 
 
-def _of_limits(limits: Limits) -> list[Expression]:
+def _of_limits(max_bytes: int | None, types: Sequence[str]) -> list[Expression]:
     parts: list[Expression] = []
-    if limits.max_bytes is not None:
-        if limits.max_bytes < 0:
+    if max_bytes is not None:
+        if max_bytes < 0:
             raise ValueError("max_bytes is negative")
-        parts.append(Comparison("file.size", Operator.AT_MOST, limits.max_bytes))
-    ranges = [MediaRange.parse(text) for text in limits.types]
+        parts.append(Comparison("file.size", Operator.AT_MOST, max_bytes))
+    ranges = [MediaRange.parse(text) for text in types]
     if ranges and not any(each.is_everything for each in ranges):
         exact = tuple(dict.fromkeys(each.text for each in ranges if each.is_exact))
         prefixes = dict.fromkeys(each.prefix for each in ranges if not each.is_exact)

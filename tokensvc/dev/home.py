@@ -39,7 +39,7 @@ def prepare(directory: Path, *, host: str, origins: Sequence[str]) -> Demo:
 
     OSError if the directory cannot be used.
     """
-    home = directory / "dev"
+    home = home_of(directory)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.chmod(0o700)
     public_key = _kept(home / "public-key", f"public_{_random_text(28)}")
@@ -50,6 +50,11 @@ def prepare(directory: Path, *, host: str, origins: Sequence[str]) -> Demo:
     configuration = home / "tokensvc.toml"
     _write(configuration, _configuration(public_key, _digest(api_key), host, origins))
     return Demo(configuration, public_key, home / "api-key")
+
+
+def home_of(directory: Path) -> Path:
+    """Where in a data directory the development server keeps what is its own."""
+    return directory / "dev"
 
 
 def _configuration(public_key: str, api_key_sha256: str, host: str, origins: Sequence[str]) -> str:

@@ -1,0 +1,116 @@
+"""A line is a line: one write, ASCII, and with what every line has."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from tokensvc.adapters.event_log import ERRORS, WARNINGS, EventLog
+from tokensvc.adapters.logs import about, lines
+from tokensvc.core.trail import Trail
+
+
+def said(event: str, **facts: str | int | None) -> str:
+    with lines.written_to(io.StringIO()) as stream:
+        EventLog().note(event, facts)
+    return stream.getvalue()
+
+
+def test_an_event_says_when_how_grave_what_and_in_which_request() -> None:
+    about.begin(Trail("12" * 12, "34" * 16, "56" * 8))
+    line = json.loads(said("issued", subject="u1", profile="default", code=None))
+    assert list(line) == ["time", "level", "event", "request", "trace", "parent", "ms", "subject", "profile"]
+    assert (line["request"], line["trace"], line["parent"]) == ("12" * 12, "34" * 16, "56" * 8)
+    assert 0 <= line["ms"] < 60_000
+
+
+@pytest.mark.parametrize(
+    ("event", "level"),
+    [
+        ("issued", "info"),
+        ("refused", "info"),
+        *((each, "warning") for each in sorted(WARNINGS)),
+        *((each, "error") for each in sorted(ERRORS)),
+    ],
+)
+def test_the_level_is_that_of_the_event(event: str, level: str) -> None:
+    assert json.loads(said(event))["level"] == level
+
+
+def test_what_a_client_sends_cannot_begin_a_line_or_drive_a_terminal() -> None:
+    text = 'a\nb\r\x1b[2J\x00"}\u2028\u0085\ud800'
+    line = said("issued", subject=text)
+    assert line.isascii()
+    assert line.count("\n") == 1
+    assert "\x1b" not in line
+    assert json.loads(line)["subject"] == text
+
+
+def test_a_line_is_written_whole_and_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[int] = []
+    real = os.write
+
+    def write(descriptor: int, text: bytes) -> int:
+        writes.append(len(text))
+        return real(descriptor, text[:100])
+
+    with (tmp_path / "log").open("w") as stream, lines.written_to(stream), monkeypatch.context() as watched:
+        watched.setattr(os, "write", write)
+        EventLog().note("issued", {"subject": "u" * 150})
+    (line,) = (tmp_path / "log").read_text().splitlines()
+    assert json.loads(line)["subject"] == "u" * 150
+    assert writes[0] == len(line) + 1, "all of it is offered to the first write"
+
+
+@pytest.mark.parametrize("broken", ["closed", "full"])
+def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, broken: str) -> None:
+    stream = Path("/dev/full" if broken == "full" else tmp_path / "log").open("w")  # noqa: SIM115 - it is closed here or there
+    if broken == "closed":
+        stream.close()
+    with lines.written_to(stream):
+        EventLog().note("issued", {})
+    stream.close()
+
+
+def test_nothing_is_written_before_it_is_said_where(capfd: pytest.CaptureFixture[str]) -> None:
+    before, lines.SINK.stream = lines.SINK.stream, None
+    EventLog().note("issued", {})
+    lines.SINK.stream = before
+    assert "".join(capfd.readouterr()) == ""
+
+
+def test_the_first_who_says_where_decides() -> None:
+    with lines.written_to(io.StringIO()) as first:
+        lines.write_to(io.StringIO())
+        assert lines.SINK.stream is first
+
+
+def test_people_get_words_and_terminals_no_orders() -> None:
+    with lines.written_to(io.StringIO()) as stream:
+        before = lines.SINK.render
+        lines.set_form("console", stream)
+        EventLog().note("issued", {"subject": "u1\x1b[2J\nnext"})
+        lines.SINK.render = before
+    line = stream.getvalue()
+    assert "issued" in line
+    assert "subject=" in line
+    assert "\x1b" not in line
+    assert "{" not in line
+    assert line.count("\n") == 1
+
+
+def test_a_record_of_python_s_own_logging_becomes_such_a_line_too() -> None:
+    about.begin(Trail("12" * 12, "34" * 16))
+    exc = ValueError("Bearer CANARY0123")
+    record = logging.LogRecord("redis", logging.ERROR, "", 0, "lost %s", ("it",), (type(exc), exc, None))
+    text = lines.RecordLine().format(record)
+    line = json.loads(text)
+    assert (line["level"], line["event"], line["logger"], line["message"]) == ("error", "logged", "redis", "lost it")
+    assert line["request"] == "12" * 12
+    assert line["exception"] == "ValueError: [redacted]"
+    assert "\n" not in text

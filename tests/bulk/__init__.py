@@ -1,0 +1,1 @@
+"""Bulk upload, against a real server that goes wrong."""

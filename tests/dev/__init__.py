@@ -1,0 +1,1 @@
+"""The development server: its faults, its clock, and that nobody else has them."""

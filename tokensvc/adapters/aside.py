@@ -1,0 +1,42 @@
+"""Calls what waits for a disk, or in a package that knows nothing of greenlets, where that holds up nobody.
+
+A gevent worker serves all its requests in one thread; what blocks that blocks them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import ParamSpec, Protocol, TypeVar, cast
+
+import gevent
+from gevent import monkey
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Blocking(Protocol):
+    """Calls a function with its arguments, waits for its end, and returns what it returns or raises what it raises."""
+
+    def __call__(self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Call it."""
+
+
+def at_once(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call in this thread."""
+    return function(*args, **kwargs)
+
+
+def aside(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call in another thread if this one is shared by many requests (a gevent worker), else here."""
+    if monkey.is_module_patched("socket"):
+        return cast("_T", gevent.get_hub().threadpool.apply(function, args, kwargs))
+    return function(*args, **kwargs)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """A block that is ended by TimeoutError after so many seconds, where requests share a thread (a gevent worker)."""
+    with gevent.Timeout(seconds, TimeoutError()) if monkey.is_module_patched("socket") else nullcontext():
+        yield

@@ -1,0 +1,38 @@
+"""The request that is being answered, for every line that is written meanwhile.
+
+A greenlet or thread has its own, so it need not be handed through the rules. In a thread of a pool there is none.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from time import monotonic
+from typing import Final
+
+from tokensvc.core.trail import Trail
+
+_NOW: Final[ContextVar[tuple[Trail, float] | None]] = ContextVar("tokensvc_request", default=None)
+
+
+def begin(trail: Trail) -> None:
+    """A request is here; the one before it in this greenlet is over."""
+    _NOW.set((trail, monotonic()))
+
+
+def current_trail() -> Trail | None:
+    """The names of the request that is being answered."""
+    now = _NOW.get()
+    return None if now is None else now[0]
+
+
+def request_facts() -> dict[str, str | float]:
+    """Its names, and how many milliseconds ago it came."""
+    now = _NOW.get()
+    if now is None:
+        return {}
+    trail, began = now
+    facts: dict[str, str | float] = {"request": trail.request, "trace": trail.trace}
+    if trail.parent:
+        facts["parent"] = trail.parent
+    facts["ms"] = round((monotonic() - began) * 1000, 1)
+    return facts

@@ -1,0 +1,152 @@
+"""How a line is made and put out: JSON for machines, or for people who develop.
+
+A line is one write, so that those of several workers are not mixed, and what cannot be written is lost: a log that is
+full or gone must not keep the service from answering. The audit is another matter.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TextIO, TypeVar
+
+import structlog
+
+from .about import request_facts
+from .redaction import REDACTION
+
+Form = Literal["json", "console"]
+Facts = MutableMapping[str, Any]
+_Stream = TypeVar("_Stream", bound=TextIO)
+
+_dumps: Final = json.JSONEncoder(default=repr).encode
+_CONTROL: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # a traceback keeps its lines
+_stamp: Final = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")
+
+
+def json_line(_logger: object, _level: str, facts: Facts) -> str:
+    """Plain ASCII: control characters, line breaks and all else are escaped, so a line stays a line."""
+    return _dumps(facts)
+
+
+class ConsoleLine:
+    """For a terminal: coloured if it is one, and with nothing in it that a terminal would obey."""
+
+    def __init__(self, *, colors: bool) -> None:
+        self._renderer = structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="time")
+
+    def __call__(self, logger: object, level: str, facts: Facts) -> str:
+        """The line."""
+        for name, fact in facts.items():
+            if isinstance(fact, str):
+                facts[name] = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], fact)
+        facts["time"] = str(facts.get("time", ""))[11:23]
+        return self._renderer(logger, level, facts)
+
+
+def opened(_logger: object, level: str, facts: Facts) -> Facts:
+    """The event with what every line begins with, and what is known of the request."""
+    event = facts.pop("event", "")
+    return {**_stamp(None, level, {}), "level": level, "event": event, **request_facts(), **facts}
+
+
+class Sink:
+    """Where lines go; nowhere until it is told. It is structlog's innermost logger, with a method a level."""
+
+    def __init__(self) -> None:
+        self.stream: TextIO | None = None
+        self.render: Callable[[object, str, Facts], str] = json_line
+
+    def put(self, line: str) -> None:
+        """Write one line, at once and whole."""
+        stream = self.stream
+        if stream is None:
+            return
+        with suppress(OSError, ValueError):  # full, gone, or closed
+            try:
+                descriptor = stream.fileno()
+            except (io.UnsupportedOperation, AttributeError):
+                stream.write(line + "\n")
+                return
+            rest = (line + "\n").encode(errors="backslashreplace")
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+
+    debug = info = warning = error = critical = put
+
+
+SINK: Final = Sink()
+"""Where the lines of this process go."""
+
+
+def _rendered(logger: object, level: str, facts: Facts) -> str:
+    return SINK.render(logger, level, facts)
+
+
+LOG: Final[structlog.typing.FilteringBoundLogger] = structlog.wrap_logger(
+    SINK,
+    processors=[opened, REDACTION, _rendered],
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    cache_logger_on_first_use=True,
+).bind()
+
+
+class RecordLine(logging.Formatter):
+    """Makes a line of a record of Python's own logging. `facts` of it, in `extra`, come along."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        level = record.levelname.lower()
+        facts: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "level": level,
+            "event": "logged",
+        }
+        if record.name.startswith("gunicorn"):  # between requests, the last one may still be noted
+            facts |= {"event": "server", "pid": record.process}
+        else:
+            facts |= {"logger": record.name, **request_facts()}
+        if record.msg:
+            facts["message"] = record.getMessage()
+        facts |= getattr(record, "facts", {})
+        if record.exc_info:
+            facts["exception"] = self.formatException(record.exc_info)
+        return SINK.render(None, level, REDACTION(None, level, facts))
+
+
+def write_to(stream: TextIO, form: Form = "json") -> None:
+    """Send this process's lines to a stream, unless they have one already."""
+    if SINK.stream is not None:
+        return
+    set_form(form, stream)
+    SINK.stream = stream
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(RecordLine())
+    for name in ("tokensvc", "py.warnings"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
+
+
+def set_form(form: Form, stream: TextIO) -> None:
+    """How lines look from now on."""
+    with suppress(ValueError):
+        SINK.render = json_line if form == "json" else ConsoleLine(colors=stream.isatty())
+
+
+@contextmanager
+def written_to(stream: _Stream) -> Iterator[_Stream]:
+    """Send events elsewhere while the block lasts: for tests, which look at them."""
+    before, SINK.stream = SINK.stream, stream
+    try:
+        yield stream
+    finally:
+        SINK.stream = before

@@ -1,0 +1,117 @@
+"""The one place that takes secrets out of what is about to be written: by name, by shape, and by value.
+
+Nothing secret should come here at all. This is for the day on which something does: a library's message that quotes
+its input, or a fact that somebody adds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any, Final
+
+REDACTED: Final = "[redacted]"
+MOST_LETTERS: Final = 2_000
+"""Of one value; only tracebacks may be longer."""
+
+_SECRET_NAMES: Final = frozenset(
+    [
+        "authorization",
+        "proxy_authorization",
+        "cookie",
+        "set_cookie",
+        "signature",
+        "token",
+        "jwt",
+        "credential",
+        "ticket",
+        "password",
+        "secret",
+        "api_key",
+        "private_key",
+        "secret_key",
+        "key",
+        "cookies",
+        "headers",
+        "environ",
+    ]
+)
+_OURS: Final = frozenset(
+    [
+        "time",
+        "level",
+        "request",
+        "trace",
+        "parent",
+        "ms",
+        "nonce",
+        "epoch",
+        "version",
+        "profile",
+        "account",
+        "source",
+        "code",
+        "file",
+        "size",
+        "age",
+        "status",
+        "pid",
+    ]
+)
+"""Names of facts whose texts the service itself makes, or an operator: no text of a client gets there."""
+
+_SHAPES: Final = re.compile(
+    r"""
+      \beyJ[\w-]{5,}(?:\.[\w-]*){0,2}                                   # JWT, Flask's cookie
+    | \.eJ[\w-]{8,}(?:\.[\w-]*){0,2}                                    # the same cookie, compressed
+    | \bprivate_(?!key\b|key_file\b)[^\s"'&,;]{3,}                      # ImageKit's private key
+    | \btsk_[\w-]{3,}                                                   # api key
+    | \b(?:Basic|Bearer)\s+(?=[^\s"']*[0-9=A-Z])[^\s"',]{6,}            # Authorization
+    | (?<=://)[^\s/@]+(?=@)                                             # user and password of an address
+    | \b(?i:token|ticket|signature|secret|password|api_?key|cookie|session)=[^\s&"',;]+
+    | (?<![0-9A-Za-z])[0-9a-f]{40}(?![0-9A-Za-z])                       # HMAC-SHA1: a v1 signature
+    | -----BEGIN[^-]*PRIVATE\ KEY-----(?:.|\n)*?(?:-----END[^-]*-----|\Z)
+    """,
+    re.VERBOSE,
+)
+
+
+class Redaction:
+    """A processor of structlog's kind. It changes the event that it is given."""
+
+    def __init__(self) -> None:
+        self._known: tuple[str, ...] = ()
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """These texts must never be written, whatever they look like. Short ones are passed over: they are in words."""
+        self._known = tuple({*self._known, *(secret for secret in secrets if len(secret) >= 8)})  # noqa: PLR2004
+
+    def __call__(self, _logger: object, _level: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Take out what is secret, whatever member of the event it is in."""
+        for name, fact in facts.items():
+            if name not in _OURS and fact.__class__ is not int:
+                facts[name] = self._fact(name, fact)
+        return facts
+
+    def _fact(self, name: str, fact: Any) -> Any:  # noqa: ANN401 - anything may be logged
+        if name.lower().replace("-", "_") in _SECRET_NAMES:
+            return REDACTED
+        if fact is None or isinstance(fact, bool | int | float):
+            return fact
+        if isinstance(fact, Mapping):
+            return {str(inner): self._fact(str(inner), each) for inner, each in fact.items()}
+        if isinstance(fact, list | tuple | set | frozenset):
+            return [self._fact("", each) for each in fact]
+        text = self.text(fact if isinstance(fact, str) else repr(fact))
+        return text if len(text) <= MOST_LETTERS or name == "exception" else f"{text[:MOST_LETTERS]}…"
+
+    def text(self, text: str) -> str:
+        """The text without what is secret in it."""
+        for secret in self._known:
+            if secret in text:
+                text = text.replace(secret, REDACTED)
+        return _SHAPES.sub(REDACTED, text)
+
+
+REDACTION: Final = Redaction()
+"""The one that everything of this process passes through."""

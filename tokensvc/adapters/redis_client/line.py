@@ -1,0 +1,127 @@
+"""Scripts of many callers over one connection: what is asked while answers are on their way goes together as the next.
+
+So there is one write to the store and one read for all of them, and with `appendfsync always` one fsync; who is alone
+waits for nobody. Each is answered, or fails, by itself. What was sent and not answered is not known to be undone, so
+only what may be asked again may go this way: scripts with a request id.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+import redis
+from redis.connection import BlockingConnectionPool
+
+_NOT_ANSWERED: Final = object()
+
+
+class _Question:
+    """A packed command, and what came of it: an answer, or the error to raise."""
+
+    __slots__ = ("answer", "command")
+
+    def __init__(self, command: bytes) -> None:
+        self.command = command
+        self.answer: Any = _NOT_ANSWERED
+
+
+class Line:
+    """One connection, as those of the pool and besides them, for many threads or greenlets. Safe over a fork."""
+
+    def __init__(self, pool: BlockingConnectionPool, patience: float) -> None:
+        """`patience` is how many seconds a caller waits for those before it; their time-outs are those of the pool."""
+        self._pool, self._patience = pool, patience
+        self._begin(os.getpid())
+
+    def _begin(self, pid: int) -> None:
+        self._pid = pid
+        self._waiting: list[_Question] = []
+        self._turn = threading.Lock()
+        self._connection: Any = None
+
+    def ask(self, parts: Sequence[str | int]) -> Any:  # noqa: ANN401 - whatever the command answers
+        """Return the answer to one command, or raise redis-py's errors as they come."""
+        if self._pid != os.getpid():  # the connection is the parent's, and its lock may be held for ever
+            self._begin(os.getpid())
+        question = _Question(pack(parts))
+        self._waiting.append(question)
+        # Looked at twice: in a loop that stood still, the turn may have come together with the end of patience.
+        if not (self._turn.acquire(timeout=self._patience) or self._turn.acquire(blocking=False)):
+            raise redis.TimeoutError("Too many were asking before.")
+        try:
+            if question.answer is _NOT_ANSWERED:  # else who was before took it along
+                together, self._waiting = self._waiting, []
+                self._exchange(together)
+        finally:
+            self._turn.release()
+        if isinstance(question.answer, BaseException):
+            raise question.answer
+        return question.answer
+
+    def _exchange(self, questions: Sequence[_Question]) -> None:
+        """Send all and read all answers. Whatever happens, none is left without one."""
+        try:
+            connection = self._connected()
+            connection.send_packed_command([b"".join([question.command for question in questions])])
+            for question in questions:
+                try:
+                    question.answer = connection.read_response()
+                except redis.ResponseError as exc:
+                    question.answer = exc
+        except redis.RedisError as exc:
+            self._disconnect()
+            for question in questions:
+                if question.answer is _NOT_ANSWERED:
+                    question.answer = type(exc)(*exc.args)
+        except BaseException:
+            self._disconnect()
+            raise
+        finally:
+            for question in questions:
+                if question.answer is _NOT_ANSWERED:  # the one who asked for all was ended
+                    question.answer = redis.ConnectionError("Nobody is left to read the answer.")
+
+    def _connected(self) -> Any:  # noqa: ANN401 - redis-py's kinds of connection have no common type
+        if self._connection is None:
+            pool: Any = self._pool
+            self._connection = pool.make_connection()
+        elif self._is_stale():
+            self._connection.disconnect()
+        self._connection.connect()  # nothing is done if it is
+        return self._connection
+
+    def _is_stale(self) -> bool:
+        if not self._pool.owns_connection(self._connection):  # sentinels know another primary now
+            return True
+        try:
+            return bool(self._connection.can_read(timeout=0))  # nothing is to come but the end
+        except (redis.ConnectionError, OSError):
+            return True
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.disconnect()
+
+
+def pack(parts: Sequence[str | int]) -> bytes:
+    """A command as it goes over the wire (RESP)."""
+    packed = [b"*%d\r\n" % len(parts)]
+    for part in parts:
+        text = str(part).encode()
+        packed.append(b"$%d\r\n%b\r\n" % (len(text), text))
+    return b"".join(packed)
+
+
+class Lined(redis.Redis):
+    """A client whose scripts go over its line. All other commands are redis-py's own, each on a connection."""
+
+    line: Line
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's own
+        """Run a command and return its answer."""
+        if args[0] in ("EVALSHA", "EVAL"):
+            return self.line.ask(args)
+        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
