@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from tests.e2e.origin import NODE_MODULES
 from tests.e2e.wire import MULTIPART, Part, multipart, send, text_parts
+from tests.support.films import MP4
 from tests.support.pictures import png
 from tests.support.server import Service
 
@@ -42,6 +43,7 @@ ASKED: Final = {
 UPLOADS: Final[dict[str, tuple[bytes, dict[str, str], set[str]]]] = {
     "picture": (png(30, 20), {"fileName": "a.png"}, OF_PICTURES),
     "text": (b"hello", {"fileName": "a.txt"}, set()),
+    "film": (MP4, {"fileName": "a.mp4"}, {"height", "width", "bitRate", "duration", "videoCodec", "audioCodec"}),
     "unset": (png(30, 20), {"fileName": "b.png", "responseFields": EVERYTHING}, OF_PICTURES | ASKED),
     "all": (
         png(30, 20),
