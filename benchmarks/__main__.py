@@ -1,6 +1,7 @@
 """`make bench`, or `make bench ARGS=--quick`: starts the service and its peers, measures, and writes results/.
 
-It is bounded in time, stays on loopback, and ends all that it starts. `--only v1,express` measures just these.
+It is bounded in time, stays on loopback, and ends all that it starts. `--only v1,express` measures just these, and
+`--curves` measures what an issue costs as something grows, too.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import contenders, load, plot, processes, report, rounds, service, store
+from . import contenders, curves, load, plot, processes, report, rounds, service, store
 from .cases import NAMES, OURS, Bench
 from .goals import Extras, goals
 from .processes import Running
@@ -35,6 +36,7 @@ class Asked:
     uploads: int
     programs: Path
     only: frozenset[str]
+    curves: bool
     out: Path
 
 
@@ -63,6 +65,8 @@ def main() -> None:
         seen |= rounds.interleaved(bench.large(), asked.rounds, asked.seconds, _tell)
         resting = _resting(bench)
         alone = store.at_most(Path(name))
+    if asked.curves:
+        extras = _with_curves(asked, extras)
     how = (
         f"{asked.workers} processes each, {load.CONNECTIONS} connections, {asked.rounds} rounds of {asked.seconds:g} s"
     )
@@ -83,6 +87,7 @@ def _read_command_line() -> Asked:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--programs", type=Path, default=Path(".venv/peers/bin"), help="where the peers' programs are")
     parser.add_argument("--only", default="", help="names of cases, with commas between")
+    parser.add_argument("--curves", action="store_true", help="also as records, workers, batches and profiles grow")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     only = frozenset(filter(None, given.only.split(",")))
@@ -95,6 +100,7 @@ def _read_command_line() -> Asked:
         8 if given.quick else 24,
         given.programs.absolute(),
         only,
+        given.curves,
         given.out,
     )
 
@@ -122,6 +128,18 @@ def _extras(bench: Bench, half: Mapping[str, Round]) -> Extras:
         _megabytes(bench.service),
         bench.service.start_seconds,
         trips / issues,
+    )
+
+
+def _with_curves(asked: Asked, extras: Extras) -> Extras:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        made = curves.curves(Path(name) / "curves", asked.rounds, asked.seconds, _tell)
+    asked.out.mkdir(exist_ok=True)
+    (asked.out / "curves.md").write_text(curves.page(made))
+    return replace(
+        extras,
+        million_against_empty=curves.ratio(made, "1,000,000 outstanding", "0 outstanding"),
+        two_workers_against_one=curves.ratio(made, "2 workers", "1 worker", rate=True),
     )
 
 

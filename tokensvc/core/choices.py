@@ -7,8 +7,8 @@ a name that is not made unique replaces the file of that name, whoever's it is. 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from . import constraints, strict_json, upload
@@ -20,18 +20,28 @@ from .params import CLAIMED_BY_US, ENVELOPE, PARAMETERS, as_text, elements, requ
 from .profiles import Profile
 from .templates import Place, compile_template, fill, values_for
 
+_NEVER_PARAMETERS: Final = CLAIMED_BY_US | ENVELOPE
 _QUOTED: Final = 64
 """Characters of a client's text that an answer repeats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """One ask: under which profile, by whom, when (Unix seconds). `notes` has a line for each rule applied so far."""
+    """One ask: under which profile, by whom, when (Unix seconds).
+
+    `notes` has a line for each rule applied so far, if somebody wants to read them: to write them takes as long as to
+    apply the rules.
+    """
 
     profile: Profile
     caller: Caller
     now: int
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] | None = None
+
+    def note(self, line: Callable[[], str]) -> None:
+        """Add a line, if they are wanted."""
+        if self.notes is not None:
+            self.notes.append(line())
 
 
 def filled(occasion: Occasion, templates: Mapping[str, str]) -> dict[str, str]:
@@ -46,17 +56,18 @@ def filled(occasion: Occasion, templates: Mapping[str, str]) -> dict[str, str]:
 
 def choose(occasion: Occasion, payload: Mapping[str, Any], forced: Mapping[str, str]) -> dict[str, str]:
     """Return the texts to sign, or refuse a choice by name with the rule that refused it. `forced` is filled."""
-    profile, notes = occasion.profile, occasion.notes
+    profile = occasion.profile
     defaults = filled(occasion, profile.defaults)
+    to_choose = profile.allow.keys() | defaults.keys() | forced.keys()
     chosen = {}
     for name, value in payload.items():
         _require_parameter(name)
-        if name not in profile.allow.keys() | defaults.keys() | forced.keys():
+        if name not in to_choose:
             raise _not_to_choose(profile, name)
         text = as_text(name, value)
         if name in forced and not (name == "checks" and name in profile.allow):
             if text != forced[name]:
-                notes.append(f"{name}: {_quoted(text)} of the client is set aside")
+                _note_set_aside(occasion, name, text)
             continue
         _require(profile, name, text)
         _require_allowed(occasion, name, text, defaults.get(name))
@@ -66,9 +77,15 @@ def choose(occasion: Occasion, payload: Mapping[str, Any], forced: Mapping[str, 
         _require_root(occasion)
     if chosen.get("useUniqueFileName") == "false" != defaults.get("useUniqueFileName"):
         _require_own_file(occasion, chosen.keys() | left.keys() | forced.keys())
-    notes += [f"{name}: set to {text!r} by default of profile {profile.name}" for name, text in left.items()]
-    notes += [f"{name}: forced to {text!r} by profile {profile.name}" for name, text in forced.items()]
+    if occasion.notes is not None:
+        by = f"profile {profile.name}"
+        occasion.notes.extend(f"{name}: set to {text!r} by default of {by}" for name, text in left.items())
+        occasion.notes.extend(f"{name}: forced to {text!r} by {by}" for name, text in forced.items())
     return _with_checks(occasion, {**chosen, **left}, forced)
+
+
+def _note_set_aside(occasion: Occasion, name: str, text: str) -> None:
+    occasion.note(lambda: f"{name}: {_quoted(text)} of the client is set aside")
 
 
 def _require(profile: Profile, name: str, text: str) -> None:
@@ -79,7 +96,7 @@ def _require(profile: Profile, name: str, text: str) -> None:
 
 
 def _require_parameter(name: str) -> None:
-    if name in CLAIMED_BY_US | ENVELOPE:
+    if name in _NEVER_PARAMETERS:
         raise Refusal(
             Code.PARAMETER_INVALID,
             f"uploadPayload holds {name}, which is not a parameter of the upload.",
@@ -108,16 +125,17 @@ def _require_allowed(occasion: Occasion, name: str, text: str, default: str | No
     """Pass what the profile's rule admits, and what the profile would have set itself."""
     rule = occasion.profile.allow.get(name)
     if text == default:
-        occasion.notes.append(f"{name}: {_quoted(text)} is the default of profile {occasion.profile.name}")
+        occasion.note(lambda: f"{name}: {_quoted(text)} is the default of profile {occasion.profile.name}")
         return
     if rule is None:
         objection = f"is not {default!r}, which profile {occasion.profile.name} sets"
         raise _forbidden(name, text, objection, f"Leave {name} out, or allow it in the profile.")
+    values = values_for(occasion.caller, occasion.now, name)
     for element in (upload.safe_folder(text),) if name == "folder" else elements(name, text):
-        objected = rule.objection(element, values_for(occasion.caller, occasion.now, name))
+        objected = rule.objection(element, values)
         if objected:
             raise _forbidden(name, element, objected, f"Choose {name} as profile {occasion.profile.name} allows it.")
-    occasion.notes.append(f"{name}: {_quoted(text)} is allowed, as {rule} is by profile {occasion.profile.name}")
+    occasion.note(lambda: f"{name}: {_quoted(text)} is allowed, as {rule} is by profile {occasion.profile.name}")
 
 
 def _require_root(occasion: Occasion) -> None:
@@ -136,7 +154,7 @@ def _require_own_file(occasion: Occasion, named: Collection[str]) -> None:
         return
     fixed = {**({} if "folder" in profile.allow else profile.defaults), **profile.force}.get("folder", "")
     if Place("subject") in compile_template(fixed).parts:
-        occasion.notes.append("useUniqueFileName: 'false' can replace files in the caller's own folder only")
+        occasion.note(lambda: "useUniqueFileName: 'false' can replace files in the caller's own folder only")
         return
     rule = profile.allow.get("overwriteFile")
     if rule is None:
@@ -163,6 +181,6 @@ def _with_checks(occasion: Occasion, texts: dict[str, str], forced: Mapping[str,
     ours = compile_checks(limits, forced)
     if ours is None:
         return {**texts, **forced}
-    joined = compile_checks(limits, forced, clients) or ours
-    occasion.notes.append(f"checks: {ours}, by the limits and what is forced")
+    joined = compile_checks(limits, forced, clients) or ours if clients else ours
+    occasion.note(lambda: f"checks: {ours}, by the limits and what is forced")
     return {**texts, **forced, "checks": joined}

@@ -86,8 +86,12 @@ class Grant:
 
     def to_text(self) -> str:
         """The part that the record keeps: see `GrantNote`."""
+        return self.note().to_text()
+
+    def note(self) -> GrantNote:
+        """As the record keeps it, which is the same for much that one caller is granted in one second."""
         who = (self.account, self.profile, self.source, self.subject)
-        return GrantNote(*who, self.window.issued_at, self.restrictions).to_text()
+        return GrantNote(*who, self.window.issued_at, self.restrictions)
 
 
 def restrictions_of(text: str) -> Restrictions:

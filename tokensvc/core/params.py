@@ -108,6 +108,8 @@ def require_text(name: str, text: str) -> str:
 
 def unfit(text: str) -> str | None:
     """Say why a text may not be a parameter's value, or nothing if it may."""
+    if text.isascii() and text.isprintable():  # nearly all are, and this takes a tenth of the time
+        return None
     return next((f"contains {what}" for what, found in _UNFIT if found.search(text)), None)
 
 

@@ -45,15 +45,14 @@ def decide(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, *, tr
 
     `trace` is given one line for each rule that was applied, in words; a refusal ends it.
     """
-    occasion = choices.Occasion(profile, caller, now, [] if trace is None else trace)
-    notes = occasion.notes
+    occasion = choices.Occasion(profile, caller, now, trace)
     version: Version = "v1" if isinstance(ask, AskV1) else "v2"
     require_admitted(profile, caller)
     _require_version(profile, version)
-    notes.append(f"caller: {caller.subject!r} of {caller.source} may have {version} of profile {profile.name}")
+    occasion.note(lambda: f"caller: {caller.subject!r} of {caller.source} may have {version} of profile {profile.name}")
     window = _window_v1(profile, ask, now) if isinstance(ask, AskV1) else _window_v2(profile, ask, now)
     by_whom = f"by profile {profile.name}" if ask.expire is None else f"as asked; at most {profile.lifetime} s"
-    notes.append(f"lifetime: {window.lifetime} s, {by_whom}")
+    occasion.note(lambda: f"lifetime: {window.lifetime} s, {by_whom}")
     forced = choices.filled(occasion, profile.force)
     token: str | None = None
     parameters: Mapping[str, str] = {}
@@ -61,12 +60,14 @@ def decide(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, *, tr
         token = ask.token
         if token is not None:
             v1.require_token(token)
-        notes += [f"{name}: forced to {text!r}, at the own upload endpoint only" for name, text in forced.items()]
+        if trace is not None:
+            trace += [f"{name}: forced to {text!r}, at the own upload endpoint only" for name, text in forced.items()]
     else:
         parameters = choices.choose(occasion, ask.payload, forced)
     restrictions = Restrictions(profile.limits.max_bytes, profile.limits.types, forced)
     if profile.uses != ONCE:
-        notes.append(f"uses: {profile.uses.count}, each spent {profile.uses.spend}, where this service is asked")
+        uses = profile.uses
+        occasion.note(lambda: f"uses: {uses.count}, each spent {uses.spend}, where this service is asked")
     return Grant(
         version,
         profile.account,

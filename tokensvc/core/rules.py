@@ -51,9 +51,9 @@ class AllowList:
 
     def objection(self, value: str, values: Values) -> str | None:
         """Why a client may not choose `value`; None if it is in the list. Places are filled only if need be."""
-        templates = [compile_template(each) for each in self.values]
-        if any(value == each.fixed for each in templates):
+        if value in _fixed_texts(self.values):
             return None
+        templates = map(compile_template, self.values)
         return None if any(value == fill(each, values) for each in templates) else f"is not {self}"
 
 
@@ -78,8 +78,10 @@ class AllowGlob:
 
     def objection(self, value: str, values: Values) -> str | None:
         """Why a client may not choose `value`; None if all of it has this shape."""
-        regex = "".join(_as_regex(piece, values) for piece in _pieces(self.pattern))
-        return None if _regex(regex).fullmatch(value) else f"is not {self}"
+        regex = _regex_of_all(self.pattern)
+        if regex is None:
+            regex = _regex("".join(_as_regex(piece, values) for piece in _pieces(self.pattern)))
+        return None if regex.fullmatch(value) else f"is not {self}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,21 @@ def _pieces(glob: str) -> tuple[str | Place | _Wild, ...]:
         pieces += [part] if isinstance(part, Place) else _split(part)
     require_apart([(("/" if piece.bounded else None) if isinstance(piece, _Wild) else piece) for piece in pieces])
     return tuple(pieces)
+
+
+@lru_cache(maxsize=512)
+def _fixed_texts(texts: tuple[str, ...]) -> frozenset[str]:
+    """Those of a list that are the same for everybody."""
+    return frozenset(each.fixed for each in map(compile_template, texts) if each.fixed is not None)
+
+
+@lru_cache(maxsize=512)
+def _regex_of_all(glob: str) -> Any:  # noqa: ANN401 - as above
+    """The pattern of a glob that is the same for everybody; None if it has places."""
+    pieces = _pieces(glob)
+    if any(isinstance(piece, Place) for piece in pieces):
+        return None
+    return _regex("".join(piece.regex if isinstance(piece, _Wild) else re2.escape(str(piece)) for piece in pieces))
 
 
 def _split(literal: str) -> list[str | _Wild]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, NoReturn
 
 MAX_DEPTH = 16
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-_LAST_SURROGATE_BLOCK = range(0xD800, 0xE000)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 type_names = {
     dict: "an object",
@@ -78,7 +79,7 @@ def _check(value: object, depth: int) -> None:
     if depth < 0:
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, str):
-        if any(ord(c) in _LAST_SURROGATE_BLOCK for c in value):
+        if not value.isascii() and _SURROGATE.search(value):
             raise ValueError("a string contains half of a surrogate pair")
     elif isinstance(value, float):
         if not math.isfinite(value):

@@ -233,7 +233,7 @@ def unique_name(name: str, suffix: str) -> str:
 
 def safe_folder(folder: str) -> str:
     """Return a normal absolute folder (`/`, `/a/b`), or refuse what ImageKit refuses."""
-    folder = unicodedata.normalize("NFC", folder)
+    folder = folder if folder.isascii() else unicodedata.normalize("NFC", folder)
     if not _FOLDER.fullmatch(folder):
         raise Refusal(
             Code.PARAMETER_INVALID,

@@ -5,7 +5,7 @@ In a v2 batch an upload that cannot be granted is told in its place, and the oth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -51,8 +51,8 @@ class Batch:
         pair, request, fits = ring.signing, new_request(self.issue.chance), self.issue.fits(grant)
         for _ in range(_MOST_ROUNDS):
             made = [v1.mint(pair, new_token(self.issue.chance, fits), grant.window) for _ in range(count)]
-            drafts = [_Draft(grant, grant.window, one.token.encode(), one.token) for one in made]
-            items = [[one.token, one.expire, one.signature, one.public_key] for one in made]
+            drafts = [_Draft.made(grant, grant.window, one.token.encode(), one.token) for one in made]
+            items = () if repeat is None else [[one.token, one.expire, one.signature, one.public_key] for one in made]
             recording = self._record(drafts, request, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
                 return Issued([v1.Credential(*item) for item in repeat.items(recording.receipt)])
@@ -93,7 +93,7 @@ class Batch:
             drafts = _apart(pair, drafts)
             places = sorted(drafts)
             answer = [drafts[place].text if place in drafts else one for place, one in enumerate(results)]
-            items = [pair.public_key, *(_item(one) for one in answer)]
+            items = () if repeat is None else (pair.public_key, *(_item(one) for one in answer))
             recording = self._record([drafts[place] for place in places], request, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
                 public_key, *kept = repeat.items(recording.receipt)
@@ -116,10 +116,13 @@ class Batch:
             )
         return profile, caller
 
-    def _record(self, drafts: Sequence[_Draft], request: str, repeat: Repeatable | None, items: list[Any]) -> Recording:
+    def _record(
+        self, drafts: Sequence[_Draft], request: str, repeat: Repeatable | None, items: Sequence[Any]
+    ) -> Recording:
         """Record all of them, or none. `items` are what is kept of them for a repetition."""
         first = drafts[0].grant
-        entries = [Entry(draft.nonce, draft.grant.to_text(), draft.window.record_until) for draft in drafts]
+        texts = _texts(draft.grant for draft in drafts)
+        entries = [Entry(each.nonce, text, each.window.record_until) for each, text in zip(drafts, texts, strict=True)]
         quota = self.issue.quota(first)
         until = max(entry.until for entry in entries)
         receipt = None if repeat is None else repeat.receipt(items, until, self.issue.chance)
@@ -144,17 +147,30 @@ class _Draft:
     window: Window
     material: bytes
     text: str
+    nonce: NonceId
     fits: Fits | None = None
     steps: int = 0
 
     @classmethod
+    def made(
+        cls, grant: Grant, window: Window, material: bytes, text: str, fits: Fits | None = None, steps: int = 0
+    ) -> _Draft:
+        return cls(grant, window, material, text, nonce_id(grant.account, grant.version, material), fits, steps)
+
+    @classmethod
     def of(cls, pair: KeyPair, grant: Grant, window: Window, fits: Fits | None, steps: int = 0) -> _Draft:
         token = v2.mint(pair, grant.parameters, window, fits)
-        return cls(grant, window, v2.signing_input(token), token, fits, steps)
+        return cls.made(grant, window, v2.signing_input(token), token, fits, steps)
 
-    @property
-    def nonce(self) -> NonceId:
-        return nonce_id(self.grant.account, self.grant.version, self.material)
+
+def _texts(grants: Iterable[Grant]) -> Iterator[str]:
+    """What is recorded of each; in one batch that is nearly always the same, and written once."""
+    last, text = None, ""
+    for grant in grants:
+        note = grant.note()
+        if note != last:
+            last, text = note, note.to_text()
+        yield text
 
 
 def _apart(pair: KeyPair, drafts: Mapping[int, _Draft]) -> dict[int, _Draft]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,9 +33,9 @@ class Repeatable:
     name: str
     body: str
 
-    def receipt(self, items: list[Any], until: int, chance: Chance) -> Receipt:
+    def receipt(self, items: Sequence[Any], until: int, chance: Chance) -> Receipt:
         """The receipt of these items (JSON), which are handed out if it is kept."""
-        plain = strict_json.dumps({"body": self.body, "items": items})
+        plain = strict_json.dumps({"body": self.body, "items": list(items)})
         text = sealed.seal(self.ring.signing.secret_bytes, self.name, plain, chance(sealed.RANDOM_BYTES))
         if len(text) > MOST_CHARACTERS:
             raise Refusal(

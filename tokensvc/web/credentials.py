@@ -47,6 +47,8 @@ def credentials_blueprint(issue: Issue) -> Blueprint:
 
 def ask_v1() -> AskV1:
     """Read the query. Unknown members are passed over: SDKs send `t` and `sdk-version`."""
+    if not request.query_string:
+        return AskV1()
     return AskV1(_once("token"), _once("expire"), _once("publicKey"))
 
 

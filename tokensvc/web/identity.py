@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,10 +22,14 @@ _EXPOSED: Final = (
 _HEADER_LIST: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{0,1024}", re.ASCII)
 
 
+_NO_COOKIES: Final[Mapping[str, str]] = MappingProxyType({})
+
+
 def presented() -> Presented:
     """The current request as caller sources see it."""
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Presented(headers, request.cookies, request.remote_addr or "unix", client_address())
+    cookies = request.cookies if "cookie" in headers else _NO_COOKIES
+    return Presented(headers, cookies, request.remote_addr or "unix", client_address())
 
 
 def client_address() -> str:
@@ -39,10 +44,12 @@ def install_hosts(app: Flask, hosts: Iterable[str]) -> None:
     Flask's TRUSTED_HOSTS would cut a listed `[::1]` at its first colon.
     """
     known = HostNames.of(hosts)
+    if not known:
+        return
 
     @app.before_request
     def check_host() -> None:
-        if known and _host_name(request.host) not in known:
+        if _host_name(request.host) not in known:
             raise SecurityError
 
 
@@ -77,8 +84,11 @@ def install_cors(app: Flask, origins: Iterable[str], max_age: int, *, cookies: b
 
     @app.after_request
     def show_to_origin(answer: Response) -> Response:
-        answer.vary.add("Origin")
-        origin = request.headers.get("Origin")
+        if answer.headers.get("Vary") is None:
+            answer.headers["Vary"] = "Origin"
+        elif not answer.headers["Vary"].startswith("Origin,"):  # of most answers it does, and to read it takes longer
+            answer.vary.add("Origin")
+        origin = request.headers.get("Origin") if allowed else None
         if origin in allowed:
             answer.headers["Access-Control-Allow-Origin"] = origin
             answer.headers["Access-Control-Expose-Headers"] = _EXPOSED

@@ -51,11 +51,15 @@ def text_of(members: Mapping[str, object], name: str) -> str:
 
 def private_json(body: Mapping[str, Any]) -> Response:
     """An answer that holds, or speaks of, a credential."""
-    answer = Response(json.dumps(body), mimetype="application/json")
-    answer.headers["Cache-Control"] = "no-store, private"
-    answer.headers["Pragma"] = "no-cache"
-    answer.vary.update(("Origin", "Authorization", "Cookie"))
-    return answer
+    return Response(json.dumps(body), headers=_PRIVATE)
+
+
+_PRIVATE: Final = (
+    ("Content-Type", "application/json"),
+    ("Cache-Control", "no-store, private"),
+    ("Pragma", "no-cache"),
+    ("Vary", "Origin, Authorization, Cookie"),
+)
 
 
 def _too_large(most_bytes: int) -> Refusal:

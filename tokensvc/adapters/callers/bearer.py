@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import jwt
@@ -22,7 +23,8 @@ from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.params import unfit
 from tokensvc.ports import Clock
 
-from .verifying_keys import PUBLIC_KEY_ALGORITHMS, KeySource
+from .verdicts import Verdicts
+from .verifying_keys import PUBLIC_KEY_ALGORITHMS, KeySource, VerifyingKey
 
 MAX_CHARACTERS: Final = 8192
 """The longest token that is looked at."""
@@ -56,6 +58,17 @@ _OPTIONS: Final = Options(
 )
 _REMEDY: Final = "Get a new access token for this service from the identity provider, and send it unchanged."
 _FORGED: Final = "The bearer token's signature does not verify."
+
+
+@dataclass(frozen=True, slots=True)
+class _Genuine:
+    """A token that `key` verified. It may have expired; `texts` are its claims as profiles use them."""
+
+    kid: str | None
+    algorithm: str
+    key: VerifyingKey
+    claims: Mapping[str, Any] = field(repr=False)
+    texts: Mapping[str, str] = field(repr=False)
 
 
 class Bearer:
@@ -92,12 +105,24 @@ class Bearer:
         self._source, self._issuer, self._audience, self._keys, self._clock = source, issuer, audience, keys, clock
         self._leeway, self._max_age, self._subject_claim = leeway, max_age, subject_claim
         self._required = dict(required_claims or {})
+        self._verdicts: Verdicts[_Genuine] = Verdicts()
 
     def identify(self, presented: Presented) -> Caller | None:
         """Return whom the token names; a bearer token that is no JWT is somebody else's evidence."""
         text = presented.bearer
         if text is None or not _EVIDENCE.fullmatch(text):
             return None
+        now = self._clock()
+        token = self._verdicts.find(text, now)
+        if token is None or self._keys.find(token.kid, token.algorithm) is not token.key:
+            token = self._genuine(text)
+            self._verdicts.keep(text, token, now)
+        self._verify_times(token.claims, now)
+        self._verify_required(token.texts)
+        return Caller(self._source, self._subject(token.claims), claims=token.texts)
+
+    def _genuine(self, text: str) -> _Genuine:
+        """Read a token whose signature, issuer and audience are good, or raise a refusal."""
         kid, algorithm = self._read_header(text)
         if algorithm not in self._algorithms:
             raise _refused(_FORGED)
@@ -109,10 +134,8 @@ class Bearer:
             claims = strict_json.loads_object(_decode(text.split(".")[1]))
         except ValueError:
             raise _refused("The bearer token's claims cannot be read.") from None
-        self._verify_times(claims)
-        texts = {name: text for name, value in claims.items() if (text := _as_text(value)) is not None}
-        self._verify_required(texts)
-        return Caller(self._source, self._subject(claims), claims=texts)
+        texts = {name: written for name, value in claims.items() if (written := _as_text(value)) is not None}
+        return _Genuine(kid, algorithm, key, claims, texts)
 
     def _read_header(self, text: str) -> tuple[str | None, str]:
         """Return the `kid` and `alg` of a token whose form and header are as they must be."""
@@ -151,9 +174,8 @@ class Bearer:
         except jwt.PyJWTError:
             raise _refused(_FORGED) from None
 
-    def _verify_times(self, claims: Mapping[str, Any]) -> None:
+    def _verify_times(self, claims: Mapping[str, Any], now: int) -> None:
         """The one rule of time: not before `nbf` and `iat`, before `exp`, none of it longer ago than `max_age`."""
-        now = self._clock()
         issued_at, expires_at = _time(claims, "iat"), _time(claims, "exp")
         starts_at = max(issued_at, _time(claims, "nbf")) if "nbf" in claims else issued_at
         if starts_at > now + self._leeway:

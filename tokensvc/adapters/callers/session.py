@@ -18,6 +18,7 @@ from tokensvc.core.keys import Secret
 from tokensvc.ports import Clock
 
 from .signed import read_signed
+from .verdicts import Verdicts
 
 MAX_AGE_SECONDS: Final = 31 * 24 * 3600
 """Flask's PERMANENT_SESSION_LIFETIME, which it also holds every session cookie to."""
@@ -52,6 +53,7 @@ class FlaskSession:
         self._subject = subject
         self._claims = tuple(claims)
         self._max_age = max_age
+        self._verdicts: Verdicts[tuple[Any, int]] = Verdicts()
 
     def identify(self, presented: Presented) -> Caller | None:
         """Return who is signed in. A genuine session without the entry is a visitor's who is not: no evidence."""
@@ -65,6 +67,7 @@ class FlaskSession:
             max_age=self._max_age,
             what="session cookie",
             remedy="Sign in again.",
+            verdicts=self._verdicts,
         )
         if not isinstance(session, dict):
             raise _unusable(self._subject)

@@ -60,6 +60,12 @@ _OURS: Final = frozenset(
 )
 """Names of facts whose texts the service itself makes, or an operator: no text of a client gets there."""
 
+_OFTEN: Final = frozenset(["event", "subject"])
+"""Names, not secret themselves, whose texts come again and again."""
+
+_MOST_CLEAN: Final = 1024
+_MOST_REMEMBERED: Final = 128
+
 _SHAPES: Final = re.compile(
     r"""
       \beyJ[\w-]{5,}(?:\.[\w-]*){0,2}                                   # JWT, Flask's cookie
@@ -81,17 +87,30 @@ class Redaction:
 
     def __init__(self) -> None:
         self._known: tuple[str, ...] = ()
+        self._clean: set[str] = set()
 
     def learn(self, secrets: Iterable[str]) -> None:
         """These texts must never be written, whatever they look like. Short ones are passed over: they are in words."""
         self._known = tuple({*self._known, *(secret for secret in secrets if len(secret) >= 8)})  # noqa: PLR2004
+        self._clean = set()
 
     def __call__(self, _logger: object, _level: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Take out what is secret, whatever member of the event it is in."""
         for name, fact in facts.items():
-            if name not in _OURS and fact.__class__ is not int:
-                facts[name] = self._fact(name, fact)
+            if name in _OURS or fact.__class__ is int:
+                continue
+            often = name in _OFTEN and fact.__class__ is str
+            if not often or fact not in self._clean:
+                facts[name] = found = self._fact(name, fact)
+                if often and found == fact and len(fact) <= _MOST_REMEMBERED:
+                    self._remember(fact)
         return facts
+
+    def _remember(self, text: str) -> None:
+        """Nothing was found in it, so the next line with it need not be searched."""
+        if len(self._clean) >= _MOST_CLEAN:
+            self._clean = set()
+        self._clean.add(text)
 
     def _fact(self, name: str, fact: Any) -> Any:  # noqa: ANN401 - anything may be logged
         if name.lower().replace("-", "_") in _SECRET_NAMES:

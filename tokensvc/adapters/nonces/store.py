@@ -109,7 +109,7 @@ class RedisNonces:
 
     def beside(self, nonce: NonceId, subject_id: str) -> bool:
         """Whether the nonce is in the subject's bucket."""
-        return bucket_of(nonce, self._buckets) == self._home(subject_id)
+        return self._buckets == 1 or bucket_of(nonce, self._buckets) == self._home(subject_id)
 
     def _home(self, subject_id: str) -> int:
         return bucket_of(NonceId(subject_id), self._buckets)
@@ -143,7 +143,10 @@ class RedisNonces:
         and one decision a bucket. What came before a bucket that refuses stays on record, and is handed out to nobody.
         """
         recording = Recording(RecordOutcome.RECORDED)
-        buckets = sorted({bucket_of(entry.nonce, self._buckets) for entry in entries})
+        places_in: dict[int, list[int]] = {}
+        for place, entry in enumerate(entries):
+            places_in.setdefault(bucket_of(entry.nonce, self._buckets), []).append(place)
+        buckets = sorted(places_in)
         counted = () if quota is None else quota_arguments(quota)
         if (receipt is not None and len(buckets) > 1) or (
             quota is not None and counted and buckets != [self._home(quota.subject_id)]
@@ -151,7 +154,7 @@ class RedisNonces:
             raise ValueError("A batch with a quota or a receipt is in one bucket, its subject's.")
         kept = ("", "", "") if receipt is None else (receipt.name, receipt.text, time_text(receipt.until))
         for bucket in buckets:
-            places = [place for place, entry in enumerate(entries) if bucket_of(entry.nonce, self._buckets) == bucket]
+            places = places_in[bucket]
             keys = [epoch_key(bucket), *(nonce_key(entries[place].nonce, bucket) for place in places)]
             texts = [text for place in places for text in (entries[place].grant, time_text(entries[place].until))]
             arguments = [checked(request), *(counted or ("",) * 5), uses_text(uses), *kept, *texts]
