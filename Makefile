@@ -1,6 +1,6 @@
 # `make run` and `make test` are all the set-up there is. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench soak docs lock clean
+.PHONY: help run test lint bench soak docs site lock clean
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
@@ -29,14 +29,16 @@ soak: $(VENV)/.development  ## the long runs: hundreds of kills under load; some
 	$(BIN)/python -m pytest -m soak --override-ini addopts="-ra --import-mode=importlib" $(PYTEST_ARGS)
 
 docs: $(VENV)/.development  ## write the documentation pages that are made from the code
-	$(BIN)/python -c 'from tokensvc.web.error_pages import whole_page; print(whole_page(), end="")' >docs/errors.md
-	$(BIN)/python -c 'from tokensvc.config.reference import whole_page; print(whole_page(), end="")' >docs/configuration.md
+	PYTHONPATH=. $(BIN)/python docs/_tools/generate.py
+
+site: $(VENV)/.development  ## the documentation as a site, in build/site
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 LOCK := $(VENV)/lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header setup.cfg
 
 lock:  ## resolve the dependencies of setup.cfg anew into the two lock files
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install -q uv
-	$(LOCK) --upgrade --extra test --extra lint -o requirements-dev.lock
+	$(LOCK) --upgrade --extra test --extra lint --extra docs -o requirements-dev.lock
 	$(LOCK) --constraint requirements-dev.lock -o requirements.lock
 
 clean:  ## remove what make made, but not var/
