@@ -32,7 +32,7 @@ docs: $(VENV)/.development  ## write the documentation pages that are made from 
 	PYTHONPATH=. $(BIN)/python docs/_tools/generate.py
 
 site: $(VENV)/.development  ## the documentation as a site, in build/site
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 LOCK := $(VENV)/lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header setup.cfg
 
@@ -56,7 +56,7 @@ $(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
 	@touch $@
 
 # Programs that the tests drive. On another system put them on PATH: a test says which one it misses.
-DEBIAN := buildah chromium debootstrap nginx-light redis-tools systemd
+DEBIAN := buildah chromium curl debootstrap kotlin libandroid-json-java nginx-light redis-tools systemd
 $(VENV)/.debian: $(VENV)/.development Makefile
 	@! command -v apt-get >/dev/null || dpkg-query -W $(DEBIAN) >/dev/null 2>&1 || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN); }
