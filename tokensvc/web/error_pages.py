@@ -123,13 +123,13 @@ code's page, which the service has too:
 
 ```json
 {
-  "type": "/docs/errors/credential.replayed",
-  "title": "The credential was used before",
-  "status": 409,
-  "code": "credential.replayed",
-  "detail": "The credential has been used before.",
-  "message": "The credential has been used before.",
-  "help": "Fetch another one for each upload.",
+  "type": "/docs/errors/caller.missing",
+  "title": "Who is asking is not known",
+  "status": 401,
+  "code": "caller.missing",
+  "detail": "The request does not say who is asking.",
+  "message": "The request does not say who is asking.",
+  "help": "Sign in, or send an api key as Authorization: Bearer tsk_…",
   "request_id": "5f0c9be2a7d14e06b1c3d2f4"
 }
 ```
