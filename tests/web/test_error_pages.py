@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tokensvc.core.errors import Code
 from tests.support.app import Service
+from tokensvc.core.errors import Code
 from tokensvc.web.error_pages import PAGES, page_of, whole_page
 from tokensvc.web.problems import STATUS
 
