@@ -32,7 +32,7 @@ docs: $(VENV)/.development  ## write the documentation pages that are made from 
 	PYTHONPATH=. $(BIN)/python docs/_tools/generate.py
 
 site: $(VENV)/.development  ## the documentation as a site, in build/site
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 LOCK := $(VENV)/lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header setup.cfg
 

@@ -43,10 +43,10 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Page]:
-    """Each page of the site, by its path."""
+    """Each page of the site, by its path. With --quiet MkDocs would not count the warnings that --strict stops at."""
     folder = tmp_path_factory.mktemp("site")
     told = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
         cwd=ROOT,
         env=clean_environment({"NO_MKDOCS_2_WARNING": "1"}),
         capture_output=True,
