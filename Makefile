@@ -1,6 +1,6 @@
 # `make run` and `make test` are all the set-up there is. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench soak docs conformance lock clean
+.PHONY: help run test lint bench soak docs site conformance lock clean
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
@@ -29,8 +29,10 @@ soak: $(VENV)/.development  ## the long runs: hundreds of kills under load; some
 	$(BIN)/python -m pytest -m soak --override-ini addopts="-ra --import-mode=importlib" $(PYTEST_ARGS)
 
 docs: $(VENV)/.development  ## write the documentation pages that are made from the code
-	$(BIN)/python -c 'from tokensvc.web.error_pages import whole_page; print(whole_page(), end="")' >docs/errors.md
-	$(BIN)/python -c 'from tokensvc.config.reference import whole_page; print(whole_page(), end="")' >docs/configuration.md
+	PYTHONPATH=. $(BIN)/python docs/_tools/generate.py
+
+site: $(VENV)/.development  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 conformance: $(VENV)/.debian tests/e2e/node_modules/.installed tests/e2e/.python/.installed  ## run every client, and write docs/conformance.md
 	$(BIN)/python -m tests.e2e.conformance >docs/conformance.new && mv docs/conformance.new docs/conformance.md
@@ -39,7 +41,7 @@ LOCK := $(VENV)/lock/bin/uv pip compile -q --universal --python-version 3.11 --g
 
 lock:  ## resolve the dependencies of setup.cfg anew into the two lock files
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install -q uv
-	$(LOCK) --upgrade --extra test --extra lint -o requirements-dev.lock
+	$(LOCK) --upgrade --extra test --extra lint --extra docs -o requirements-dev.lock
 	$(LOCK) --constraint requirements-dev.lock -o requirements.lock
 
 clean:  ## remove what make made, but not var/
@@ -57,7 +59,7 @@ $(VENV)/.development: $(VENV)/.runtime requirements-dev.lock
 	@touch $@
 
 # Programs that the tests drive. On another system put them on PATH: a test says which one it misses.
-DEBIAN := buildah chromium debootstrap nginx-light redis-tools systemd
+DEBIAN := buildah chromium curl debootstrap kotlin libandroid-json-java nginx-light redis-tools systemd
 $(VENV)/.debian: $(VENV)/.development Makefile
 	@! command -v apt-get >/dev/null || dpkg-query -W $(DEBIAN) >/dev/null 2>&1 || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN); }

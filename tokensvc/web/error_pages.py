@@ -1,6 +1,6 @@
 """`/docs/errors/CODE`: what each error code means and what to do about it; every problem's `type` leads here.
 
-`make docs` writes all of them as one page to docs/errors.md.
+`make docs` writes them to docs/errors/, and what they have in common to docs/errors.md.
 """
 
 from __future__ import annotations
@@ -114,6 +114,34 @@ PAGES: Final[dict[str, tuple[str, str]]] = {
     "internal": ("Something went wrong on our side.", "Look for the `request_id` in the log, and report it."),
 }
 
+_HEAD: Final = """\
+# Errors
+
+Every refusal carries one of these codes: in the answer, in `X-Tokensvc-Code`, in the [log](logs.md) and as a label of
+the [metrics](metrics.md). All but the upload API answer in this shape, `application/problem+json`; `type` leads to the
+code's page, which the service has too:
+
+```json
+{
+  "type": "/docs/errors/caller.missing",
+  "title": "Who is asking is not known",
+  "status": 401,
+  "code": "caller.missing",
+  "detail": "The request does not say who is asking.",
+  "message": "The request does not say who is asking.",
+  "help": "Sign in, or send an api key as Authorization: Bearer tsk_…",
+  "request_id": "5f0c9be2a7d14e06b1c3d2f4"
+}
+```
+
+`detail` says what was wrong with this request, `help` what to do, and `request_id` finds it in the log. `message` is
+`detail` once more, where ImageKit's clients look for it. The upload API answers in
+[ImageKit's shape](upload-api.md#errors), with the same code in its header.
+
+| code | status | |
+|---|---|---|
+"""
+
 
 def error_pages_blueprint() -> Blueprint:
     """The route."""
@@ -135,9 +163,17 @@ def section(code: str) -> str:
     return f"## {code}\n\n{status}: {title}.\n\n{cause}\n\n**What to do:** {remedy}\n"
 
 
-def whole_page() -> str:
-    """All codes as one page."""
-    head = (
-        "# Errors\n\nEvery refusal carries one of these codes: in the answer, in `X-Tokensvc-Code` and in the log.\n\n"
+def page_of(code: str) -> str:
+    """One code's page of docs/errors/."""
+    status, title = STATUS[code]
+    cause, remedy = PAGES[code]
+    return (
+        f"# {code}\n\n**{status}: {title}.**\n\n## Cause\n\n{cause}\n\n## What to do\n\n{remedy}\n\n"
+        "[What every answer of this kind has in it, and all other codes](../errors.md)\n"
     )
-    return head + "\n".join(section(code) for code in STATUS)
+
+
+def whole_page() -> str:
+    """What all codes have in common, and a line for each."""
+    rows = (f"| [`{code}`](errors/{code}.md) | {status} | {title} |\n" for code, (status, title) in STATUS.items())
+    return _HEAD + "".join(rows)
