@@ -13,6 +13,7 @@ These of its checks are left out, each for its reason:
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +32,7 @@ from tokensvc.web.openapi.page import operations
 if TYPE_CHECKING:
     from tests.web.conftest import ServiceMaker
 
-MOST_EXAMPLES: Final = 15
+MOST_EXAMPLES: Final = 4
 NEVER_MALFORMED: Final = "a_good_shape_is_never_malformed"
 JUDGED_BY_CONTENT: Final = re.compile(r"/revoke$|/files/")
 """A name that is not configured, or a form whose file is no file, is called malformed too."""
@@ -42,7 +43,7 @@ WELL: Final = {
     *("POST /auth", "GET /auth", "POST /auth/batch", "GET /auth/limits", "POST /explain", "POST /introspect"),
     *("POST /auth/{profile}", "GET /auth/{profile}", "POST /auth/{profile}/batch", "GET /auth/{profile}/limits"),
     *("POST /revoke", "POST /api/v1/files/upload", "POST /api/v2/files/upload", "POST /v1/files/upload"),
-    *("GET /livez", "GET /readyz", "GET /metrics", "GET /docs", "GET /openapi.json", "GET /docs/errors/{code}"),
+    *("GET /livez", "GET /readyz", "GET /metrics", "GET /docs", "GET /docs/errors/{code}"),
 }
 """Operations that also answered 200. The others need a genuine credential, which other tests have."""
 
@@ -82,6 +83,11 @@ def before_call(_context: object, case: Any, _options: object) -> None:
 @pytest.mark.usefixtures("checks")
 def test_schemathesis_finds_nothing(make_service: ServiceMaker) -> None:
     service: Service = make_service(change=configured)
+
+    @service.app.before_request
+    def go_on() -> None:  # the store's clock does, too, and what is asked for lives for as little as a second
+        service.clock.now = int(time.time())
+
     config = SchemathesisConfig.from_dict(
         {
             "seed": 1,
@@ -93,7 +99,10 @@ def test_schemathesis_finds_nothing(make_service: ServiceMaker) -> None:
                 {
                     "include-path-regex": "/files/upload$",
                     "headers": {"Authorization": basic(service.private_key)},
-                    "checks": {"negative_data_rejection": {"enabled": False}, "positive_data_acceptance": {"enabled": False}},
+                    "checks": {
+                        "negative_data_rejection": {"enabled": False},
+                        "positive_data_acceptance": {"enabled": False},
+                    },
                 }
             ],
         }
@@ -114,9 +123,9 @@ def test_schemathesis_finds_nothing(make_service: ServiceMaker) -> None:
                         failure = result.failure_info.failure
                         answer = told.interactions[case].response
                         body = b"" if answer is None else answer.content[:300]
-                        print("SAMPLE", told.label, result.name, failure.title, body, result.failure_info.code_sample, failure.message)
                         found.add((told.label, result.name, failure.title, failure.message[:300], body))
     assert not found
-    assert answers.keys() == {f"{method.upper()} {path}" for path, method, _ in operations(DOCUMENT)}
+    asked = {f"{method.upper()} {path}" for path, method, _ in operations(DOCUMENT)}
+    assert answers.keys() == asked - {"GET /openapi.json"}  # which it is asked for first, to know the others
     assert {label for label, statuses in answers.items() if statuses[200]} >= WELL
     assert sum(sum(statuses.values()) for statuses in answers.values()) > 1000
