@@ -7,7 +7,7 @@ from typing import Any, Final
 from tokensvc.core.errors import Code
 
 from .answers import BODY, KNOWN_CALLER, RATE, STORE, Node, headers, private, ref, refusals
-from .schemas import JWT, SIGNATURE, UUID
+from .shapes import JWT, SIGNATURE, UUID
 
 CALLERS: Final[list[Node]] = [{"bearer": []}, {"cookie": []}, {"ticket": []}]
 IDEMPOTENCY_KEY: Final[Node] = {

@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from tokensvc.core.params import MAX_VALUE_CHARACTERS, PARAMETERS, Kind
 from tokensvc.core.window import MAX_LIFETIME_SECONDS
 from tokensvc.ports import Outcome
 from tokensvc.web.problems import STATUS
 
+from .answered import ACTIVE, GRANT, LIMITS, UPLOADED
 from .answers import Node, ref
-
-TEXT: Final[Node] = {"type": "string"}
-COUNT: Final[Node] = {"type": "integer", "minimum": 0}
-SECONDS: Final[Node] = {"type": "integer", "description": "Unix seconds."}
-UUID: Final = "8d6e2a0c-3c0e-4f4e-9a3f-6d1b2c3d4e5f"
-SIGNATURE: Final = "71c4d6f1c1b9b4a2f1f7e3f0a5d2b8c9e0a1b2c3"
-JWT: Final = "eyJhbGciOiJIUzI1NiJ9.eyJmaWxlTmFtZSI6ImEuanBnIn0.c2lnbmF0dXJl"
-ID: Final[Node] = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
-
-
-def closed(required: dict[str, Node], optional: dict[str, Node] | None = None, **more: Any) -> Node:  # noqa: ANN401
-    """An object with these members and no others."""
-    return {
-        "type": "object",
-        "required": list(required),
-        "properties": required | (optional or {}),
-        "additionalProperties": False,
-        **more,
-    }
-
-
-def or_null(node: Node) -> Node:
-    """The same, or null."""
-    return {"anyOf": [node, {"type": "null"}]}
-
-
-def fixed(value: str | bool, says: str = "") -> Node:
-    """This value and no other."""
-    return {"const": value, **({"description": says} if says else {})}
-
+from .shapes import ID, SECONDS, TEXT, closed, fixed, or_null
 
 _KINDS: Final[dict[Kind, Node]] = {
     Kind.FLAG: {"anyOf": [{"enum": ["true", "false", ""]}, {"type": "boolean"}]},
@@ -129,106 +101,6 @@ _PROBLEM: Final = closed(
     ],
 )
 
-_PARAMETER_OFFER: Final = closed(
-    {},
-    {
-        "forced": {"type": "string", "description": "Set whatever the client says."},
-        "choose": {
-            "anyOf": [TEXT, {"type": "array", "items": TEXT}],
-            "description": "What the client may say: `free`, a list of values, or a rule in words.",
-        },
-        "default": {"type": "string", "description": "Set where the client says nothing."},
-    },
-)
-
-_LIMITS: Final = closed(
-    {
-        "profile": TEXT,
-        "versions": {"type": "array", "items": {"enum": ["v1", "v2"]}},
-        "lifetime": {"type": "integer", "minimum": 1, "maximum": MAX_LIFETIME_SECONDS, "description": "Seconds."},
-        "uses": {"type": "integer", "minimum": 1, "description": "Uploads a credential is good for."},
-        "spend": {"enum": ["on-attempt", "on-success"]},
-        "max_bytes": or_null(COUNT),
-        "types": {"type": "array", "items": TEXT, "description": "MIME types and ranges; none is all."},
-        "parameters": {"type": "object", "additionalProperties": _PARAMETER_OFFER},
-        "rate": or_null(closed({"count": COUNT, "seconds": COUNT})),
-        "per_day": or_null(COUNT),
-        "outstanding": or_null(COUNT),
-        "remaining": closed(
-            {"rate": or_null(COUNT), "per_day": or_null(COUNT), "outstanding": or_null(COUNT)},
-            description="How many more credentials there are by each limit; null where nothing is limited.",
-        ),
-    },
-    description="What a page can show before anything is uploaded.",
-)
-
-_GRANT: Final = closed(
-    {"version": {"enum": ["v1", "v2"]}, "account": TEXT},
-    {
-        "profile": TEXT,
-        "source": TEXT,
-        "subject": TEXT,
-        "issued_at": SECONDS,
-        "restrictions": closed(
-            {
-                "forced": {"type": "object", "additionalProperties": TEXT},
-                "max_bytes": or_null(COUNT),
-                "types": {"type": "array", "items": TEXT},
-            },
-            description="What a v1 credential does not bind: hold the upload to it.",
-        ),
-        "fields": {"type": "object", "additionalProperties": TEXT, "description": "What a v2 credential binds."},
-    },
-    description="What the credential was good for; of one that was minted elsewhere only what it says itself.",
-)
-
-_ACTIVE: Final = closed(
-    {
-        "active": fixed(value=True),
-        "uses_left": {"type": "integer", "minimum": 1},
-        "version": {"enum": ["v1", "v2"]},
-        "account": TEXT,
-        "exp": SECONDS,
-    },
-    {"iat": SECONDS, "sub": TEXT, "source": TEXT, "profile": TEXT},
-)
-
-_UPLOADED: Final = closed(
-    {
-        "fileId": ID,
-        "name": {"type": "string", "description": "As it is kept: other characters replaced, and a suffix."},
-        "size": COUNT,
-        "versionInfo": closed({"id": ID, "name": {"type": "string", "pattern": "^Version [0-9]+$"}}),
-        "filePath": {"type": "string", "pattern": "^/"},
-        "url": {"type": "string", "format": "uri"},
-        "fileType": {"enum": ["image", "non-image"]},
-        "thumbnailUrl": or_null({"type": "string", "format": "uri"}),
-        "AITags": {"type": "null"},
-    },
-    {
-        "height": COUNT,
-        "width": COUNT,
-        "bitRate": {**COUNT, "description": "Of a video, kilobits a second."},
-        "duration": {**COUNT, "description": "Of a video, seconds."},
-        "videoCodec": TEXT,
-        "audioCodec": TEXT,
-        "description": TEXT,
-        "extensionStatus": {
-            "type": "object",
-            "additionalProperties": fixed("pending"),
-            "description": "They are noted, and never carried out here.",
-        },
-        "tags": or_null({"type": "array", "items": TEXT}),
-        "customCoordinates": or_null(TEXT),
-        "isPrivateFile": {"type": "boolean"},
-        "isPublished": {"type": "boolean"},
-        "customMetadata": {"type": "object"},
-        "embeddedMetadata": {"type": "object"},
-        "metadata": {"type": "object"},
-    },
-    description="A stored file, as ImageKit answers. The last seven members only if `responseFields` asks for them.",
-)
-
 
 def schemas() -> dict[str, Node]:
     """Every schema by its name in the document."""
@@ -299,7 +171,7 @@ def schemas() -> dict[str, Node]:
                 )
             }
         ),
-        "Limits": _LIMITS,
+        "Limits": LIMITS,
         "Redemption": {
             "oneOf": [closed(_SENT_V1, _V1_KEY), closed(_SENT_V2, {"fields": _FORM_FIELDS})],
         },
@@ -310,9 +182,9 @@ def schemas() -> dict[str, Node]:
                 closed(_SENT_V2, {"fields": _FORM_FIELDS}),
             ]
         },
-        "Spent": closed({"outcome": fixed("spent"), "grant": _GRANT}),
+        "Spent": closed({"outcome": fixed("spent"), "grant": GRANT}),
         "Introspection": {
-            "oneOf": [closed({"active": fixed(value=False)}), _ACTIVE],
+            "oneOf": [closed({"active": fixed(value=False)}), ACTIVE],
             "description": "As RFC 7662 has it, and what else is known.",
         },
         "Revocation": {
@@ -350,7 +222,7 @@ def schemas() -> dict[str, Node]:
                 },
             }
         ),
-        "Uploaded": _UPLOADED,
+        "Uploaded": UPLOADED,
         "Queued": closed({"message": TEXT}, description="ImageKit's answer to a video that it transforms first."),
         "Alive": closed({"status": fixed("alive")}),
         "Ready": closed(

@@ -9,7 +9,7 @@ from tokensvc.web.problems import STATUS
 
 from .answers import BODY, KNOWN_CALLER, STORE, Node, headers, private, problem, ref, refusals
 from .issuing import IDEMPOTENCY_KEY, V1, json_body
-from .schemas import JWT
+from .shapes import JWT
 
 API_KEY: Final[list[Node]] = [{"bearer": []}]
 _SPENDING: Final = (

@@ -10,7 +10,8 @@ from tokensvc.web import imagekit
 
 from .answers import STORE, Node, json_answer, problem, ref, refusals, upload_error
 from .issuing import IDEMPOTENCY_KEY, V1
-from .schemas import JWT, parameters_in_form
+from .schemas import parameters_in_form
+from .shapes import JWT
 
 _ANSWERED: Final = {
     "x_ik_requestid": "RequestId",
