@@ -136,7 +136,7 @@ def test_a_value_of_4096_characters_is_the_longest() -> None:
     assert refused(profile, AskV2({"description": "x" * 4097})).code is Code.PARAMETER_INVALID
 
 
-@pytest.mark.parametrize("expire", ["60", 60.0, True, [60]])
+@pytest.mark.parametrize("expire", ["60", 60.5, True, [60]])
 def test_a_v2_expire_that_is_no_whole_number_is_refused(expire: object) -> None:
     assert refused(PROFILE, AskV2({}, expire)).code is Code.EXPIRE_INVALID
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from tests.support.canaries import require_silence
+from tests.support.documented import require_documented
 from tokensvc import wiring
 from tokensvc.adapters.demo_sign_in import COOKIE
 from tokensvc.adapters.logs import about
@@ -222,6 +223,7 @@ class Service:
         assert "Origin" in answer.vary, answer.headers
         assert answer.headers.get("Access-Control-Allow-Origin", ORIGIN) == ORIGIN
         assert "Access-Control-Allow-Credentials" not in answer.headers
+        require_documented(method, path, answer)
         whole = answer.get_data() + str(answer.headers).encode()
         answer.close()  # as every server does
         require_silence(whole, f"The answer to {method} {path}", log=path == "/metrics")

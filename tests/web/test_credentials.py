@@ -464,7 +464,7 @@ RANGE_REMEDY = "Send a number from 1 to 60, or leave expire out."
         (61, "expire is 61 s; this profile allows 1 to 60 s."),
         (1_800_000_000, "expire looks like a point in time; for a v2 credential it is a duration in seconds."),
         ("60", "expire is a string; it must be a whole number of seconds."),
-        (60.0, "expire is a number; it must be a whole number of seconds."),
+        (60.5, "expire is a number; it must be a whole number of seconds."),
         (True, "expire is true or false; it must be a whole number of seconds."),
         ([60], "expire is a list; it must be a whole number of seconds."),
         ({}, "expire is an object; it must be a whole number of seconds."),

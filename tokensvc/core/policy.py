@@ -111,11 +111,12 @@ def _window_v1(profile: Profile, ask: AskV1, now: int) -> Window:
 def _window_v2(profile: Profile, ask: AskV2, now: int) -> Window:
     if ask.expire is None:
         return choose_window(now, lifetime=profile.lifetime)
-    if type(ask.expire) is not int:
+    seconds = strict_json.whole(ask.expire)
+    if seconds is None:
         raise Refusal(
             Code.EXPIRE_INVALID,
             f"expire is {strict_json.type_names[type(ask.expire)]}; it must be a whole number of seconds.",
             f"Send a number from 1 to {profile.lifetime}, or leave expire out.",
             field="expire",
         )
-    return choose_window(now, lifetime=parse_lifetime(ask.expire, at_most=profile.lifetime))
+    return choose_window(now, lifetime=parse_lifetime(seconds, at_most=profile.lifetime))

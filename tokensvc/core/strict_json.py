@@ -52,6 +52,13 @@ def loads_object(data: bytes) -> dict[str, Any]:
     return value
 
 
+def whole(value: object) -> int | None:
+    """The whole number that a value is, or None. JSON has one kind of number: `17.0` is 17, and `true` is none."""
+    if type(value) is int:  # bool is an int
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
+
+
 def dumps(value: Any) -> bytes:  # noqa: ANN401 - as above
     """Compact UTF-8 JSON."""
     return _ENCODER.encode(value).encode()

@@ -31,6 +31,8 @@ from .identity import install_cors, install_hosts, own_origin
 from .limits import limits_blueprint
 from .metrics import metrics_blueprint
 from .multipart import FormLimits
+from .openapi import document
+from .openapi.page import openapi_blueprint
 from .operate import operate_blueprint
 from .profile_names import ProfileName
 from .redeem import redeem_blueprint
@@ -130,6 +132,7 @@ def create_app(doors: Doors) -> Flask:
     app.register_blueprint(health_blueprint(doors.ready, doors.stopping))
     app.register_blueprint(metrics_blueprint(doors.measured.text, doors.measured.rights))
     app.register_blueprint(error_pages_blueprint())
+    app.register_blueprint(openapi_blueprint(document(uploads=doors.uploads is not None)))
     spending = doors.redeeming
     app.register_blueprint(redeem_blueprint(spending.redeem, spending.rights))
     app.register_blueprint(operate_blueprint(spending.introspect, spending.revoke, spending.explain, spending.rights))

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from flask import Blueprint, Response, request
 
+from tokensvc.core import strict_json
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.service.batch import MOST_IN_A_BATCH, Batch
 
@@ -58,8 +59,8 @@ def _members() -> Mapping[str, Any]:
 
 
 def _count(members: Mapping[str, Any]) -> int:
-    count = members.get("count")
-    if type(count) is not int or not 1 <= count <= MOST_IN_A_BATCH:  # bool is an int
+    count = strict_json.whole(members.get("count"))
+    if count is None or not 1 <= count <= MOST_IN_A_BATCH:
         raise Refusal(
             Code.REQUEST_MALFORMED,
             f"count is not a whole number from 1 to {MOST_IN_A_BATCH}.",

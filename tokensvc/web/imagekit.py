@@ -102,6 +102,22 @@ def error_answer(refusal: Refusal, request_id: str, *, path: str, token: str) ->
     return plain_error(status, message, f"{refusal.detail} {refusal.remedy}".strip(), refusal.code, request_id)
 
 
+def codes_by_status(version: str) -> dict[int, list[str]]:
+    """Every status that a refusal of that version's upload may have, with its codes."""
+    found: dict[int, list[str]] = {}
+    for of_version, code, _ in _TEXTS:
+        status, _message = _text(version, Refusal(Code(code), ""), "")
+        if of_version in ("", version) and code not in found.setdefault(status, []):
+            found[status].append(str(code))
+    return found
+
+
+def message_for(version: str, code: str) -> str:
+    """ImageKit's text for a code, or a general one where it has none."""
+    known = next((text for text in _TEXTS if text[1] == code and text[0] in ("", version)), None)
+    return "Something went wrong." if known is None else _TEXTS[known][1]
+
+
 def _text(version: str, refusal: Refusal, token: str) -> tuple[int, str]:
     for key in ((version, refusal.field or ""), ("", refusal.field or ""), (version, ""), ("", "")):
         row = _TEXTS.get((key[0], refusal.code, key[1]))

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from flask import Blueprint, Response
 
+from tokensvc.core import strict_json
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.watermarks import Scope, Watermark
 from tokensvc.ports import Outcome
@@ -83,8 +84,8 @@ def read_watermark(members: Mapping[str, Any]) -> Watermark:
             "It is not clear whose credentials are meant.",
             "Send one of subject, profile and account; with subject, source too if only that source's is meant.",
         )
-    second = members.get("issued_before")
-    if type(second) is not int:  # bool is an int
+    second = strict_json.whole(members.get("issued_before"))
+    if second is None:
         raise Refusal(
             Code.REQUEST_MALFORMED,
             "issued_before is missing, or not a whole number.",

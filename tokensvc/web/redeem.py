@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from flask import Blueprint, Response, request
 
+from tokensvc.core import strict_json
 from tokensvc.core.callers import Caller
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.nonces import Version
@@ -47,8 +48,8 @@ def read_credential(members: Mapping[str, Any]) -> tuple[Version, dict[str, str]
         raise Refusal(
             Code.REQUEST_MALFORMED, "A v2 credential is its token alone.", "Send token without expire and signature."
         )
-    expire = members.get("expire", "")
-    if type(expire) is int:  # as /auth answers it; a form has it as a text
+    expire = strict_json.whole(members.get("expire"))
+    if expire is not None:  # as /auth answers it; a form has it as a text
         members = {**members, "expire": str(expire)}
     credential = {name: text_of(members, name) for name in _CREDENTIAL[version]}
     for name in _CREDENTIAL[version]:
