@@ -18,6 +18,9 @@ from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome
 
+LOAD_SECONDS = 120.0
+"""For thousands of redemptions on a machine that does other things too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:

@@ -30,12 +30,14 @@ APP_RIGHTS = (
 """All that tokensvc may do in a store that is used by nobody else."""
 
 
-def wait_until(condition: Callable[[], bool], what: str = "the condition") -> None:
+def wait_until(
+    condition: Callable[[], bool], what: str = "the condition", *, within_seconds: float = HANG_GUARD_SECONDS
+) -> None:
     """Return as soon as the condition holds; fail after a time that only a hang takes."""
-    give_up_at = time.monotonic() + HANG_GUARD_SECONDS
+    give_up_at = time.monotonic() + within_seconds
     while not condition():
         if time.monotonic() > give_up_at:
-            raise AssertionError(f"waited {HANG_GUARD_SECONDS} s for {what}")
+            raise AssertionError(f"waited {within_seconds} s for {what}")
         time.sleep(0.005)
 
 
