@@ -66,11 +66,17 @@ class Issue:
     def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> Issued[v1.Credential]:
         """Issue a v1 credential, or raise a refusal or an outage."""
         grant, _ = self._decide(profile_name, presented, ask)
-        ring, fits = self.rings[grant.account], self._fits(grant)
+        ring, fits, moved = self.rings[grant.account], self._fits(grant), False
         for _ in range(_MOST_OWN_TOKENS):
             token = grant.token or new_token(self.chance, fits)
             credential = v1.mint(ring.signing, token, grant.window)
-            recording = self._record(grant, token.encode(), grant.window.record_until)
+            try:
+                recording = self._record(grant, token.encode(), grant.window.record_until)
+            except Unanswered:
+                if moved or (fits := self._elsewhere(grant, token.encode())) is None:
+                    raise
+                moved = True
+                continue
             if recording.recorded:
                 return Issued(credential, self.left(grant, recording))
             if grant.token is not None:
@@ -89,7 +95,7 @@ class Issue:
         by whole seconds until it is new: its lifetime is as asked or up to 30 s less, never more.
         """
         grant, caller = self._decide(profile_name, presented, ask)
-        ring, fits, tracked = self.rings[grant.account], self._fits(grant), True
+        ring, fits, moved, tracked = self.rings[grant.account], self._fits(grant), False, True
         for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
             window = grant.window.earlier(step)
             token = v2.mint(ring.signing, grant.parameters, window, fits)
@@ -100,6 +106,9 @@ class Issue:
                     if recording.recorded:
                         return Issued(token, self.left(grant, recording))
                 except Unanswered:
+                    if not moved and (other := self._elsewhere(grant, material)) is not None:
+                        fits, moved = other, True
+                        continue
                     if not self._may_go_untracked(grant, caller):
                         raise
                     tracked = False
@@ -223,6 +232,18 @@ class Issue:
 
     def _fits(self, grant: Grant) -> Fits | None:
         return None if self.quota(grant) is None else self.fits(grant)
+
+    def _elsewhere(self, grant: Grant, material: bytes) -> Fits | None:
+        """What fits a server other than the one that did not answer about that material; None if there is none.
+
+        Nor is there where the token was chosen by the client, or a count says where it has to be.
+        """
+        if grant.token is not None or self.quota(grant) is not None:
+            return None
+        is_elsewhere = self.nonces.elsewhere(nonce_id(grant.account, grant.version, material))
+        if is_elsewhere is None:
+            return None
+        return lambda other: is_elsewhere(nonce_id(grant.account, grant.version, other))
 
     def note(self, grant: Grant, nonce: NonceId, event: str = "issued") -> None:
         """Note for the audit that a credential is on record, unless the event says otherwise, and about to leave."""
