@@ -23,7 +23,7 @@ from tokensvc.core.remote import HTTPS_PORT, Permit, RemoteUrl, are_public, not_
 from tokensvc.ports import Audit
 
 HEADER_SECONDS: Final = 8.0
-"""Until the headers of the answer are here, look-ups and redirects included: ImageKit's own time (CONTRACT 5.6)."""
+"""Until the headers of the answer are here, look-ups and redirects included: ImageKit's own time."""
 
 MOST_REDIRECTS: Final = 3
 PIECE_BYTES: Final = 64 * 1024

@@ -1,4 +1,4 @@
-"""What ImageKit is known to demand of each parameter's text (CONTRACT 4.2, 5.7), checked before anything is signed.
+"""What ImageKit is known to demand of each parameter's text, checked before anything is signed.
 
 A credential is good for one upload, and a refused upload has used it up: so what will be refused is not signed.
 Nothing is rewritten, and what ImageKit itself rewrites (odd characters in `fileName`) passes.

@@ -127,7 +127,7 @@ class KeyRing(AcceptedKeys):
 def private_key_faults(text: str) -> list[str]:
     """Say what is wrong with a private key's text, without the text; an empty list means nothing is.
 
-    The faults are those that people make: CONTRACT section 6, rows 14 and 16.
+    The faults are those that people make.
     """
     faults = []
     if not text:

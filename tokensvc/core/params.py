@@ -1,4 +1,4 @@
-"""ImageKit's upload parameters as data (CONTRACT 4.2): the one table that issuing and accepting both read.
+"""ImageKit's upload parameters as data: the one table that issuing and accepting both read.
 
 On the wire every parameter is a text field, whatever its type: `Kind` says how an SDK's value becomes that text.
 """
@@ -64,7 +64,7 @@ ENVELOPE: Final = frozenset({"file", "token", "signature", "expire", "publicKey"
 """Form fields that carry the file or the credential; never signed in a v2 payload."""
 
 CLAIMED_BY_US: Final = frozenset({"iat", "exp", "nbf", "jti"})
-"""Payload members that only the issuer writes, or nobody (CONTRACT 2.3, 2.4)."""
+"""Payload members that only the issuer writes, or nobody."""
 
 CLIENT_CHOICES: Final = frozenset({"fileName", "tags", "customCoordinates", "responseFields", "useUniqueFileName"})
 """What a v2 client may choose under a profile that says nothing about it."""
@@ -120,7 +120,7 @@ _UNFIT: Final = (
 
 
 def as_text(name: str, value: Any) -> str:  # noqa: ANN401 - a member of somebody's JSON
-    """Return the form text of a payload member (CONTRACT 2.2): texts verbatim, others as the SDKs write them."""
+    """Return the form text of a payload member: texts verbatim, others as the SDKs write them."""
     if isinstance(value, str):
         return require_text(name, value)
     kind = PARAMETERS[name].kind

@@ -1,4 +1,4 @@
-"""ImageKit's plans, by what a file may weigh in each (CONTRACT 5.7). The numbers change; each is as documented then."""
+"""ImageKit's plans, by what a file may weigh in each. The numbers change; each is as documented then."""
 
 from __future__ import annotations
 

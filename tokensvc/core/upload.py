@@ -14,7 +14,7 @@ from .params import PARAMETERS
 from .params import Kind as ParameterKind
 
 UNIQUE_SUFFIX_LENGTH: Final = 9
-"""Characters after the `_` of a unique name: `photo_doAbVVtZJ.jpg` (CONTRACT 5.5)."""
+"""Characters after the `_` of a unique name: `photo_doAbVVtZJ.jpg`."""
 
 MAX_FOLDER_DEPTH: Final = 50
 MAX_NAME_BYTES: Final = 255
@@ -154,7 +154,7 @@ class StoredFile:
 
 
 def require_binding(claims: Mapping[str, str], fields: Mapping[str, str]) -> None:
-    """Refuse a v2 upload whose form is not, field by field and text by text, what was signed (CONTRACT 2.1).
+    """Refuse a v2 upload whose form is not, field by field and text by text, what was signed.
 
     `claims` are the signed parameters without `iat` and `exp`; `fields` all text fields of the form.
     """
@@ -178,7 +178,7 @@ def _unbound(name: str, reason: str) -> Refusal:
 
 
 def flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:
-    """Read a true-or-false field. Empty, `null` and `undefined` mean unset: old SDKs send them (CONTRACT 4.3)."""
+    """Read a true-or-false field. Empty, `null` and `undefined` mean unset: old SDKs send them."""
     text = fields.get(name, "")
     if text in ("", "null", "undefined"):
         return default
@@ -232,7 +232,7 @@ def unique_name(name: str, suffix: str) -> str:
 
 
 def safe_folder(folder: str) -> str:
-    """Return a normal absolute folder (`/`, `/a/b`), or refuse what ImageKit refuses (CONTRACT 5.7)."""
+    """Return a normal absolute folder (`/`, `/a/b`), or refuse what ImageKit refuses."""
     folder = unicodedata.normalize("NFC", folder)
     if not _FOLDER.fullmatch(folder):
         raise Refusal(

@@ -1,4 +1,4 @@
-"""Version 1: HMAC-SHA1 over `token` followed by `expire`, in hex (CONTRACT section 1).
+"""Version 1: HMAC-SHA1 over `token` followed by `expire`, in hex.
 
 Nothing separates the two, so `…0` + `17…` and `…` + `017…` have one signature and two nonces. That is why `expire`
 has exactly ten digits and no leading zero: then there is only one way to cut. v1 binds nothing about the file.

@@ -1,4 +1,4 @@
-"""Version 2: an HS256 JWT whose claims are the upload's form fields, text by text (CONTRACT section 2).
+"""Version 2: an HS256 JWT whose claims are the upload's form fields, text by text.
 
 The payload holds parameters, `iat` and `exp`, and nothing else: every further member would have to be a form field.
 There is no `jti`, so two equal payloads in one second are one JWT; `service.issue` sees to that.

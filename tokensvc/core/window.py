@@ -14,7 +14,7 @@ from typing import Final
 from .errors import Code, Refusal
 
 MAX_LIFETIME_SECONDS: Final = 3600
-"""ImageKit's own bound for both versions (CONTRACT 1.2, 2.1)."""
+"""ImageKit's own bound for both versions."""
 
 LEEWAY_SECONDS: Final = 5
 """Clock skew forgiven between the machine that issued and the one that verifies."""

@@ -1,4 +1,4 @@
-"""Reads a `file` that came as text: base64, plain or in a data URI, as it streams in; or a URL (CONTRACT 5.6).
+"""Reads a `file` that came as text: base64, plain or in a data URI, as it streams in; or a URL.
 
 ImageKit stores a text that is neither as it is: the nine bytes of `undefined` become a file. Here such a text is
 refused, and so is a short word that only happens to consist of base64's letters.

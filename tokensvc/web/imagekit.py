@@ -1,4 +1,4 @@
-"""The upload API's answers as ImageKit gives them: success JSON (CONTRACT 5.5), error texts and statuses (5.3).
+"""The upload API's answers as ImageKit gives them: success JSON, error texts and statuses.
 
 The texts that ImageKit has never published are marked; they stand in this one table so that they can be replaced.
 """

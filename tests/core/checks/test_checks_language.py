@@ -28,7 +28,7 @@ FLAGS = tuple(f"request.{name}" for name in FLAG_DEFAULTS)
 NUMBERS = ("mediaMetadata.width", "mediaMetadata.height", "mediaMetadata.duration", "mediaMetadata.bitRate")
 METADATA = ("request.customMetadata.colour", "request.customMetadata.with blank", "request.customMetadata.a.b")
 
-# Written out once more on purpose: this is the table of CONTRACT 5.8, and the code's must agree with it.
+# Written out once more on purpose: this is the documented table, and the code's must agree with it.
 TAKES = {
     TEXTS: ("=", "NOT =", ":", "IN", "NOT IN"),
     FLAGS: ("=", "NOT ="),

@@ -102,7 +102,7 @@ def _in_order(compare: Callable[[Any, Any], bool], actual: Scalar, wanted: Scala
 
 
 def _instant(text: str) -> datetime | None:
-    """The time that an ISO 8601 text means; without an offset it is UTC, without a time midnight (CONTRACT 5.8)."""
+    """The time that an ISO 8601 text means; without an offset it is UTC, without a time midnight."""
     if not _DATE.fullmatch(text):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The fields that a check may name, each with its operators (CONTRACT 5.8).
+"""The fields that a check may name, each with its operators.
 
 A number has no `NOT =` and no `IN`, except in custom metadata: so ImageKit's own table says.
 """
@@ -72,7 +72,7 @@ FLAG_DEFAULTS: Final[Mapping[str, bool]] = {
     "overwriteTags": True,
     "overwriteCustomMetadata": True,
 }
-"""The upload parameters that are flags, with what an absent one means (CONTRACT 4.2)."""
+"""The upload parameters that are flags, with what an absent one means."""
 
 FIELDS: Final[Mapping[str, FieldKind]] = {
     "request.fileName": FieldKind.TEXT,

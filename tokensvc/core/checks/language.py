@@ -1,4 +1,4 @@
-"""The language of `checks`: from text to frozen values and back (CONTRACT 5.8).
+"""The language of `checks`: from text to frozen values and back.
 
 A text holds no backslash, and a word of the language is in capitals: what ImageKit reads into either is not published,
 and a text that two readers understand differently is a way around whichever reads it second.
