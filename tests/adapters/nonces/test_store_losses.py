@@ -96,8 +96,12 @@ def is_ready(store: RedisNonces) -> bool:
 
 @pytest.mark.parametrize(
     ("rebound", "asked_by", "outcome"),
-    [(False, "old", Outcome.STALE), (False, "new", Outcome.STALE), (True, "old", Outcome.STALE)]
-    + [(True, "new", Outcome.SPENT)],
+    [
+        (False, "old", Outcome.STALE),
+        (False, "new", Outcome.STALE),
+        (True, "old", Outcome.STALE),
+        (True, "new", Outcome.SPENT),
+    ],
 )
 def test_a_server_that_forgot_the_end_of_its_file_is_not_believed(
     rebound: bool, asked_by: str, outcome: Outcome
