@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -19,17 +19,13 @@ from tokensvc.core.quotas import Left, Quota, Remaining, allowance_of, left_of, 
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Recording, Throttle
 
 from .request_names import new_request
+from .tokens import Fits, new_token
 from .untracked import Untracked
 
 MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
 
-Fits = Callable[[bytes], bool]
-"""Whether a nonce of that material will do."""
-
 _MOST_OWN_TOKENS: Final = 3
-_MOST_TRIES: Final = 4096
-"""Of 64 places the right one is missed by all of so many once in 10^28 times."""
 _Credential = TypeVar("_Credential")
 
 
@@ -264,21 +260,6 @@ def require_share(quota: Quota | None, recording: Recording) -> None:
     """Raise the refusal that the recording came to, if the subject has had its share."""
     if quota is not None and recording.limit is not None and not recording.recorded:
         raise refusal_of(quota, recording.limit, recording.retry_after)
-
-
-def new_token(chance: Chance, fits: Fits | None = None) -> str:
-    """A random UUID, as v1's nonce, that fits."""
-    for _ in range(_MOST_TRIES):
-        token = _uuid(chance(16).hex())
-        if fits is None or fits(token.encode()):
-            break
-    return token
-
-
-def _uuid(digits: str) -> str:
-    """The 32 hex digits as a UUID of version 4 (RFC 9562)."""
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _quota_of(profile: Profile, source: str, subject: str) -> Quota | None:
