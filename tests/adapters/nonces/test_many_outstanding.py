@@ -9,14 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import pytest
 
+from tests.support.load import again
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces, fence
-from tokensvc.core.errors import Outage
 from tokensvc.core.grants import GrantNote
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.profiles import Rate
@@ -25,7 +24,6 @@ from tokensvc.ports import Entry, Outcome
 
 THREADS = 16
 BATCH = 100
-MOST_OUTAGES = 200
 OF_ONE_SUBJECT = 20
 MOST_BYTES_EACH = 400
 """Far above what one takes; the figures are printed."""
@@ -35,17 +33,6 @@ GRANT = GrantNote("default", "default", "backend", "user-1234567890", int(time.t
 
 
 Tally = collections.Counter[Outcome]
-Answer = TypeVar("Answer")
-
-
-def again(ask: Callable[[], Answer]) -> Answer:
-    """As a client does, who is told to come back; the disk may make a machine of tests wait for long."""
-    for _ in range(MOST_OUTAGES):
-        try:
-            return ask()
-        except Outage:
-            time.sleep(0.05)
-    return ask()
 
 
 def shared_out(nonces: Sequence[NonceId], do: Callable[[Sequence[NonceId]], Tally]) -> float:

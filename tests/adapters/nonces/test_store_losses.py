@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from tests.support.load import LOAD_SECONDS, Load
+from tests.support.load import LOAD_SECONDS, Load, again
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey, wait_until
 from tokensvc.adapters.nonces import RedisNonces, fence
@@ -37,8 +37,13 @@ def store_over(server: Valkey) -> Iterator[tuple[redis.Redis, RedisNonces]]:
 
 def redeem(store: RedisNonces, nonces: list[NonceId]) -> Counter[Outcome]:
     """What each comes to for a request of its own."""
+
+    def one(nonce: NonceId) -> Outcome:
+        request = new_request()
+        return again(lambda: store.redeem(nonce, request=request)).outcome
+
     with ThreadPoolExecutor(THREADS) as threads:
-        return Counter(threads.map(lambda nonce: store.redeem(nonce, request=new_request()).outcome, nonces))
+        return Counter(threads.map(one, nonces))
 
 
 @pytest.mark.parametrize("policy", ["volatile-ttl", "allkeys-random"])
@@ -49,9 +54,9 @@ def test_what_was_spent_and_evicted_is_refused(policy: str) -> None:
         spent = []
         while server.command("INFO", "stats")["evicted_keys"] < 500:
             for _ in range(200):
-                nonce = new_nonce()
-                store.record(nonce, grant="g" * 1000, until=soon(), request=new_request())
-                if store.redeem(nonce, request=new_request()).outcome is Outcome.SPENT:
+                nonce, request = new_nonce(), new_request()
+                again(lambda: store.record(nonce, grant="g" * 1000, until=soon(), request=request))  # noqa: B023 - at once
+                if again(lambda: store.redeem(nonce, request=request)).outcome is Outcome.SPENT:  # noqa: B023 - at once
                     spent.append(nonce)
         outcomes = redeem(store, spent)
     assert outcomes.keys() <= {Outcome.UNISSUED, Outcome.REPLAYED, Outcome.STALE}
