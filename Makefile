@@ -1,6 +1,6 @@
 # `make run` and `make test` are all the set-up there is. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench soak docs lock clean
+.PHONY: help run test lint bench soak docs conformance lock clean
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.runtime  ## the whole loop on http://127.0.0.1:8000: demo keys, demo sign-in, embedded Valkey, upload page
 	@exec $(BIN)/tokensvc dev $(ARGS)
 
-test: lint $(VENV)/.debian tests/e2e/node_modules/.installed  ## every check and every test
+test: lint $(VENV)/.debian tests/e2e/node_modules/.installed tests/e2e/.python/.installed  ## every check and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.development  ## ruff, mypy --strict, import rules
@@ -32,6 +32,9 @@ docs: $(VENV)/.development  ## write the documentation pages that are made from 
 	$(BIN)/python -c 'from tokensvc.web.error_pages import whole_page; print(whole_page(), end="")' >docs/errors.md
 	$(BIN)/python -c 'from tokensvc.config.reference import whole_page; print(whole_page(), end="")' >docs/configuration.md
 
+conformance: $(VENV)/.debian tests/e2e/node_modules/.installed tests/e2e/.python/.installed  ## run every client, and write docs/conformance.md
+	$(BIN)/python -m tests.e2e.conformance >docs/conformance.new && mv docs/conformance.new docs/conformance.md
+
 LOCK := $(VENV)/lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header setup.cfg
 
 lock:  ## resolve the dependencies of setup.cfg anew into the two lock files
@@ -40,7 +43,7 @@ lock:  ## resolve the dependencies of setup.cfg anew into the two lock files
 	$(LOCK) --constraint requirements-dev.lock -o requirements.lock
 
 clean:  ## remove what make made, but not var/
-	rm -rf $(VENV) build dist *.egg-info tests/e2e/node_modules $(PEERS)/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info tests/e2e/node_modules tests/e2e/.python $(PEERS)/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.runtime: requirements.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tokensvc needs Python 3.11 or newer: make PYTHON=python3.11 …")'
@@ -73,4 +76,9 @@ $(VENV)/.peers: $(VENV)/.development $(PEERS)/requirements.txt $(PEERS)/node/pac
 
 tests/e2e/node_modules/.installed: tests/e2e/package.json tests/e2e/package-lock.json
 	cd tests/e2e && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+tests/e2e/.python/.installed: tests/e2e/requirements-imagekitio-4.txt $(VENV)/.development
+	rm -rf tests/e2e/.python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes --target tests/e2e/.python -r $<
 	@touch $@

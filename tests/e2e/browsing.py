@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.support.tls import UPLOAD_HOST
 
+_UPLOAD_HOSTS: Final = (UPLOAD_HOST, "api.imagekit.io")  # the second one up to imagekit-javascript 1.0.2
 _QUIET: Final = (
     "--no-sandbox",
     "--disable-gpu",
@@ -29,11 +30,11 @@ _QUIET: Final = (
 
 @contextlib.contextmanager
 def chromium(upload_port: int | None = None) -> Iterator[Browser]:
-    """Run a headless Chromium while the block lasts; uploads to ImageKit's host go to `upload_port`."""
+    """Run a headless Chromium while the block lasts; uploads to ImageKit's hosts go to `upload_port`."""
     path = shutil.which("chromium")
     if path is None:
         pytest.fail("No `chromium` on PATH: `make test` installs it, or run `apt-get install chromium`.")
-    rules = f"MAP {UPLOAD_HOST} 127.0.0.1:{upload_port}, " if upload_port else ""
+    rules = "".join(f"MAP {host} 127.0.0.1:{upload_port}, " for host in _UPLOAD_HOSTS if upload_port)
     arguments = [
         *_QUIET,
         f"--host-resolver-rules={rules}MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",

@@ -2,7 +2,8 @@
 
 The back end is the documented recipe for SDKs that cannot send a header: the app knows its user (here:
 everybody) and asks the service with its own api key. `/api/cached-upload-auth` is the same behind a cache
-that ignores `no-store`: it answers with the credential that it saw before.
+that ignores `no-store`: it answers with the credential that it saw before. `/api/stranger-upload-auth` asks without
+a key. `/client/NAME` is a page for the bundle of that name.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from tests.support.server import Service
 HERE: Final = Path(__file__).parent
 NODE_MODULES: Final = HERE / "node_modules"
 _SDKS: Final = {
-    "/sdk/imagekit-1.js": NODE_MODULES / "imagekit-javascript-1/dist/imagekit.min.js",
-    "/sdk/imagekit-4.js": NODE_MODULES / "imagekit-javascript-4/dist/imagekit.min.js",
+    "/sdk/imagekit-1.js": NODE_MODULES / "imagekit-javascript-1.5.5/dist/imagekit.min.js",
+    "/sdk/imagekit-4.js": NODE_MODULES / "imagekit-javascript-4.0.1/dist/imagekit.min.js",
     "/sdk/imagekit-5.js": NODE_MODULES / "@imagekit/javascript/dist/imagekit.min.js",
     "/sdk/jquery.js": NODE_MODULES / "jquery/dist/jquery.min.js",
 }
 _PAGES: Final = {f"/{path.name}": path for path in (HERE / "pages").iterdir()}
+_CLIENT_PAGE: Final = (
+    '<!doctype html><title>{name}</title><div id="app"></div><script src="/bundle/{name}.js"></script>'
+)
 _TYPES: Final = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
 
@@ -38,6 +42,7 @@ class App:
 
     port: int
     service: Service | None = None
+    bundles: Path | None = None
     cached: bytes = field(default=b"", repr=False)
 
     @property
@@ -45,13 +50,12 @@ class App:
         """The origin of the pages, as it stands in `cors.origins`."""
         return f"http://127.0.0.1:{self.port}"
 
-    def fetch_credential(self, query: str) -> tuple[int, bytes]:
+    def fetch_credential(self, query: str, *, stranger: bool = False) -> tuple[int, bytes]:
         """Ask the service for a credential as the app's back end; the SDK's query goes along."""
         if self.service is None:
             return 503, b"{}"
-        request = urllib.request.Request(
-            f"{self.service.url}/auth?{query}", headers={"Authorization": self.service.secrets.bearer}
-        )
+        headers = {} if stranger else {"Authorization": self.service.secrets.bearer}
+        request = urllib.request.Request(f"{self.service.url}/auth?{query}", headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=10, context=self.service.trust()) as answer:
                 self.cached = answer.read()
@@ -62,15 +66,20 @@ class App:
 
 
 @contextlib.contextmanager
-def app_origin() -> Iterator[App]:
-    """Serve the pages on a free loopback port while the block lasts."""
+def app_origin(bundles: Path | None = None) -> Iterator[App]:
+    """Serve the pages, and those of `bundles`, on a free loopback port while the block lasts."""
 
     class Requests(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path, query = urlsplit(self.path).path, urlsplit(self.path).query
-            if path == "/api/upload-auth":
-                status, body = app.fetch_credential(query)
+            if path in {"/api/upload-auth", "/api/stranger-upload-auth"}:
+                status, body = app.fetch_credential(query, stranger="stranger" in path)
                 self._answer(status, body, "application/json")
+            elif path.startswith("/client/"):
+                page = _CLIENT_PAGE.format(name=path.removeprefix("/client/"))
+                self._answer(200, page.encode(), _TYPES[".html"])
+            elif app.bundles and path.startswith("/bundle/"):
+                self._answer(200, (app.bundles / path.rpartition("/")[2]).read_bytes(), _TYPES[".js"])
             elif path == "/api/cached-upload-auth":
                 self._answer(200, app.cached, "application/json")
             elif (file := _SDKS.get(path) or _PAGES.get(path)) is not None:
@@ -89,7 +98,7 @@ def app_origin() -> Iterator[App]:
             """Say nothing: what matters is asserted."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Requests) as server:
-        app = App(server.server_address[1])
+        app = App(server.server_address[1], bundles=bundles)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

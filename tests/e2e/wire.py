@@ -19,22 +19,30 @@ MULTIPART: Final = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a form: a text field, or a file if it has a `file_name`."""
+    """One part of a form: a text field, or a file if it has a `file_name`.
+
+    OkHttp says the length of each part; Swift's dictionaries may put the type before the disposition.
+    """
 
     name: str
     content: str | bytes
     file_name: str | None = None
     content_type: str | None = None
+    with_length: bool = False
+    type_first: bool = False
 
     def encode(self) -> bytes:
         """The part without the boundary before it."""
-        head = f'Content-Disposition: form-data; name="{self.name}"'
-        if self.file_name is not None:
-            head += f'; filename="{self.file_name}"'
-        if self.content_type is not None:
-            head += f"\r\nContent-Type: {self.content_type}"
         content = self.content.encode() if isinstance(self.content, str) else self.content
-        return head.encode() + b"\r\n\r\n" + content
+        disposition = f'Content-Disposition: form-data; name="{self.name}"'
+        if self.file_name is not None:
+            disposition += f'; filename="{self.file_name}"'
+        head = [disposition]
+        if self.content_type is not None:
+            head.insert(0 if self.type_first else 1, f"Content-Type: {self.content_type}")
+        if self.with_length:
+            head.append(f"Content-Length: {len(content)}")
+        return "\r\n".join(head).encode() + b"\r\n\r\n" + content
 
 
 @dataclass(frozen=True, slots=True)

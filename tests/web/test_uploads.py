@@ -61,7 +61,6 @@ def test_a_file_that_is_no_picture_has_no_size_in_pixels(service: Service) -> No
         "filePath": f"/{body['name']}",
         "url": f"http://localhost/files/{body['name']}",
         "fileType": "non-image",
-        "thumbnailUrl": None,
         "AITags": None,
         "description": "A text.",
     }

@@ -128,7 +128,6 @@ def name_request(answer: Response, request_id: str) -> Response:
 
 def success(file: StoredFile, base_url: str) -> dict[str, Any]:
     """The members that ImageKit answers for a stored file; `base_url` is where its path is served from."""
-    is_image = file.kind.file_type == "image"
     body: dict[str, Any] = {
         "fileId": file.file_id,
         "name": file.name,
@@ -141,7 +140,8 @@ def success(file: StoredFile, base_url: str) -> dict[str, Any]:
     if file.kind.width is not None and file.kind.height is not None:
         body |= {"height": file.kind.height, "width": file.kind.width}
     body |= _of_video(file.kind)
-    body["thumbnailUrl"] = f"{base_url}/tr:n-ik_ml_thumbnail{quote(file.file_path)}" if is_image else None
+    if file.kind.file_type == "image":  # else absent, as the SDKs' types have it: a text or nothing, never null
+        body["thumbnailUrl"] = f"{base_url}/tr:n-ik_ml_thumbnail{quote(file.file_path)}"
     body["AITags"] = None
     if file.fields.get("description"):
         body["description"] = file.fields["description"]

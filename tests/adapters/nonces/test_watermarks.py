@@ -14,6 +14,7 @@ import redis
 
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.processes import until
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces, fence
 from tokensvc.adapters.nonces.keys import bucket_of
@@ -187,6 +188,7 @@ def test_after_the_answer_nobody_redeems_what_was_issued_before(client: redis.Re
         with ThreadPoolExecutor(threads) as pool:
             running = [pool.submit(spend, number) for number in range(threads)]
             start.wait()
+            until(lambda before=before: len(before) >= 4 * threads)  # type: ignore[misc]
             stores[0].revoke_before(Watermark("subject", subject, now))
             answered.set()
             for one in running:

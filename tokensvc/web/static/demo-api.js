@@ -49,6 +49,17 @@ export function credentialRequest(version, fields) {
 }
 
 /**
+ * The request that asks for many at once, one for each of these forms.
+ * @param {Version} version
+ * @param {Record<string, string>[]} uploads fields of the uploads to come
+ * @returns {{method: "POST", url: string, body: object}}
+ */
+export function batchRequest(version, uploads) {
+  const body = version === "v1" ? { version, count: uploads.length } : { version, uploads };
+  return { method: "POST", url: "/auth/batch", body };
+}
+
+/**
  * @param {{method: string, url: string, body?: object}} request
  * @param {AbortSignal} signal
  * @returns {Promise<Answer>}

@@ -2,6 +2,7 @@
  * The list of uploads: a few run at a time, the rest wait. Also what the whole list adds up to.
  */
 
+import { Supply } from "./demo-credentials.js";
 import { reset, run } from "./demo-upload.js";
 
 /** @typedef {import("./demo-upload.js").Upload} Upload */
@@ -26,6 +27,9 @@ export class Queue {
     /** @type {Upload[]} */
     this.uploads = [];
     this.running = 0;
+    this.supply = new Supply((upload) =>
+      this.uploads.filter((other) => other !== upload && other.state === "waiting"),
+    );
   }
 
   /** @param {Upload[]} uploads */
@@ -69,7 +73,7 @@ export class Queue {
   /** @param {Upload} upload */
   async #run(upload) {
     this.running += 1;
-    await run(upload, this.changed);
+    await run(upload, this.supply, this.changed);
     this.running -= 1;
     this.#start();
   }

@@ -1,14 +1,16 @@
 /**
  * One upload from credential to stored file, and the second use that has to be refused.
  *
- * A credential is fetched right before its upload and never before: one that waits in a list grows old,
- * and one that is shared is refused.
+ * A credential is fetched shortly before its upload: one that waits in a long list grows old, and one that is
+ * shared is refused. If it has died all the same, the upload goes on with a new one, by itself and once.
  */
 
-import { UPLOAD_PATH, credentialRequest, fetchCredential, sendFile, words } from "./demo-api.js";
+import { UPLOAD_PATH, sendFile, words } from "./demo-api.js";
+import { readCredential } from "./demo-credentials.js";
 
 /** @typedef {import("./demo-api.js").Answer} Answer */
 /** @typedef {import("./demo-api.js").Words} Words */
+/** @typedef {import("./demo-credentials.js").Supply} Supply */
 /** @typedef {"waiting" | "fetching" | "uploading" | "done" | "refused" | "failed" | "cancelled"} State */
 
 /**
@@ -38,6 +40,15 @@ import { UPLOAD_PATH, credentialRequest, fetchCredential, sendFile, words } from
  */
 
 /** @typedef {(upload: Upload) => void} Changed */
+
+/**
+ * Refusals of a credential that was never spent, so that nothing can be stored twice. "Used before" is none of them:
+ * the answer of a first use may have been lost.
+ */
+const DEAD = new Set(["credential.expired", "credential.revoked", "credential.stale", "credential.unissued"]);
+
+/** @param {Answer} answer */
+const isDead = ({ status, code }) => status >= 400 && status < 500 && DEAD.has(code ?? "");
 
 /**
  * @param {File} file
@@ -75,20 +86,16 @@ function fresh() {
 /**
  * Fetch a credential and upload with it. Ends in one of the four last states; never throws.
  * @param {Upload} upload
+ * @param {Supply} supply
  * @param {Changed} changed called after each step
  */
-export async function run(upload, changed) {
+export async function run(upload, supply, changed) {
   const { signal } = upload.abort;
   try {
-    move(upload, "fetching", changed);
-    if (!(await obtainCredential(upload, signal))) return;
-    move(upload, "uploading", changed);
-    const answer = await send(upload, "Upload", signal, (share) => {
-      upload.sent = share;
-      changed(upload);
-    });
-    if (answer.status === 200) upload.stored = answer.body;
-    settle(upload, answer);
+    let answer = await attempt(upload, supply, changed);
+    if (answer && isDead(answer)) answer = await attempt(upload, supply, changed);
+    if (answer?.status === 200) upload.stored = answer.body;
+    if (answer) settle(upload, answer);
   } catch (error) {
     // Cancelled by the user; anything else is a fault of this page and must not look like a choice.
     upload.state = signal.aborted ? "cancelled" : "failed";
@@ -96,6 +103,24 @@ export async function run(upload, changed) {
   } finally {
     changed(upload);
   }
+}
+
+/**
+ * @param {Upload} upload
+ * @param {Supply} supply
+ * @param {Changed} changed
+ * @returns {Promise<Answer | null>} null if there was no credential; then the upload is settled
+ */
+async function attempt(upload, supply, changed) {
+  const { signal } = upload.abort;
+  upload.sent = 0;
+  move(upload, "fetching", changed);
+  if (!(await obtainCredential(upload, supply, signal))) return null;
+  move(upload, "uploading", changed);
+  return send(upload, "Upload", signal, (share) => {
+    upload.sent = share;
+    changed(upload);
+  });
 }
 
 /**
@@ -112,51 +137,38 @@ export async function useAgain(upload, changed) {
 }
 
 /**
- * Header and claims of a JWT. Read only: the browser has no key to verify with, and needs none.
- * @param {string} jwt
- * @returns {{header: any, claims: any} | null}
+ * @param {Upload} upload
+ * @param {Supply} supply
+ * @param {AbortSignal} signal
+ * @returns {Promise<boolean>} whether there is a credential now
  */
-export function decodeJwt(jwt) {
-  try {
-    const [header, claims] = jwt.split(".").slice(0, 2).map(decodePart);
-    return { header, claims };
-  } catch {
-    return null;
+async function obtainCredential(upload, supply, signal) {
+  let asked = await supply.ask(upload, signal);
+  let answer = await hear(upload, asked, signal);
+  // What a batch does not give, one request may: or it says in full why not.
+  if (asked.batch && !readCredential(upload, answer) && answer.status < 500 && ![0, 401].includes(answer.status)) {
+    asked = supply.askSingly(upload, signal);
+    answer = await hear(upload, asked, signal);
   }
+  const credential = readCredential(upload, answer);
+  if (!credential) {
+    settle(upload, answer);
+    return false;
+  }
+  Object.assign(upload, credential);
+  return true;
 }
 
 /**
  * @param {Upload} upload
+ * @param {import("./demo-credentials.js").Asked} asked
  * @param {AbortSignal} signal
- * @returns {Promise<boolean>} whether there is a credential now
  */
-async function obtainCredential(upload, signal) {
-  const named = { fileName: upload.file.name, ...upload.choices };
-  const payload = upload.version === "v2" ? { useUniqueFileName: "true", ...named } : named;
-  const request = credentialRequest(upload.version, payload);
-  const exchange = note(upload, {
-    title: "Credential",
-    method: request.method,
-    url: request.url,
-    json: request.body,
-  });
-  exchange.answer = await fetchCredential(request, signal);
-  const { status, body } = exchange.answer;
-  if (status !== 200 || typeof body?.token !== "string") {
-    settle(upload, exchange.answer);
-    return false;
-  }
-  if (upload.version === "v1") {
-    const { token, expire, signature, publicKey } = body;
-    upload.fields = { ...named, publicKey, signature, expire: String(expire), token };
-    upload.expiresAt = Number(expire);
-  } else {
-    // The form has to equal what was signed. A profile may have added to what we asked for: the claims decide.
-    const { iat, exp, ...signed } = decodeJwt(body.token)?.claims ?? payload;
-    upload.fields = { ...signed, token: body.token };
-    upload.expiresAt = exp ?? null;
-  }
-  return true;
+async function hear(upload, asked, signal) {
+  const exchange = note(upload, asked.about);
+  exchange.answer = await asked.answer;
+  signal.throwIfAborted();
+  return exchange.answer;
 }
 
 /**
@@ -208,12 +220,4 @@ function settle(upload, answer) {
 function move(upload, state, changed) {
   upload.state = state;
   changed(upload);
-}
-
-/** @param {string} part base64url of JSON */
-function decodePart(part) {
-  const binary = atob(part.replaceAll("-", "+").replaceAll("_", "/"));
-  return JSON.parse(
-    new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(binary, (c) => c.charCodeAt(0))),
-  );
 }

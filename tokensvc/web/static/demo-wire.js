@@ -5,7 +5,7 @@
  */
 
 import { element } from "./demo-format.js";
-import { decodeJwt } from "./demo-upload.js";
+import { decodeJwt } from "./demo-credentials.js";
 
 /** @typedef {import("./demo-upload.js").Exchange} Exchange */
 

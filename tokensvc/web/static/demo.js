@@ -19,6 +19,9 @@ const VERSION_WORDS = Object.freeze({
   v2: "An HS256 JWT with every form field inside. Change, add or drop one and the upload is refused.",
 });
 
+/** From here on rows are low, so that a long list can be looked through. */
+const MANY = 20;
+
 const choices = byId("choices");
 
 /** @type {Map<Upload, Row>} */
@@ -56,12 +59,23 @@ function drawTotal() {
     [
       [byId("retry-all"), all.running === 0 && all.unstored > 0],
       [byId("cancel-all"), all.running > 1],
+      [byId("only-unstored"), all.unstored > 0 && (all.unstored < all.files || showsOnlyUnstored())],
       [byId("clear"), all.running === 0 && all.files > 0],
     ],
     byId("file-input"),
   );
+  if (all.unstored === 0) showOnlyUnstored(false);
+  byId("files").classList.toggle("many", all.files > MANY);
   if (wasRunning && !all.running) say(all);
   wasRunning = all.running > 0;
+}
+
+const showsOnlyUnstored = () => byId("files").classList.contains("only-unstored");
+
+/** @param {boolean} wanted whether the list leaves out what is stored or on its way */
+function showOnlyUnstored(wanted) {
+  byId("files").classList.toggle("only-unstored", wanted);
+  byId("only-unstored").setAttribute("aria-pressed", String(wanted));
 }
 
 /**
@@ -155,6 +169,7 @@ onClick("retry-all", () => queue.uploads.filter(canRetry).forEach((upload) => qu
 onClick("cancel-all", () =>
   queue.uploads.filter((upload) => !isOver(upload)).forEach((upload) => queue.cancel(upload)),
 );
+onClick("only-unstored", () => showOnlyUnstored(!showsOnlyUnstored()));
 onClick("clear", clear);
 onClick("copy", copy);
 choices.addEventListener("change", showVersion);
