@@ -25,8 +25,8 @@ lint: $(VENV)/.development  ## ruff, mypy --strict, import rules
 bench: $(VENV)/.peers  ## what an issue costs here, and what peers cost beside it; twenty minutes, or ARGS=--quick
 	$(BIN)/python -m benchmarks --programs $(VENV)/peers/bin $(ARGS)
 
-soak: $(VENV)/.development  ## the long runs: hundreds of kills under load; some minutes
-	$(BIN)/python -m pytest -m soak --override-ini addopts="-ra --import-mode=importlib" $(PYTEST_ARGS)
+soak: $(VENV)/.development  ## the long runs, with their figures: hundreds of kills, a million nonces; ten minutes
+	$(BIN)/python -m pytest -s -m soak --override-ini addopts="-ra --import-mode=importlib" $(PYTEST_ARGS)
 
 docs: $(VENV)/.development  ## write the documentation pages that are made from the code
 	PYTHONPATH=. $(BIN)/python docs/_tools/generate.py

@@ -118,7 +118,7 @@ class SentinelTopology:
                 wait_until(lambda replica=replica: replica_is_up(replica), "a replica")  # type: ignore[misc]
             for port in self.ports[3:]:
                 stack.callback(_SentinelProcess(port, self.ports[0]).end)
-            wait_until(_quietly(self._is_ready), "the sentinels to know each other")
+            wait_until(quietly(self._is_ready), "the sentinels to know each other")
             self._stack = stack.pop_all()
         return self
 
@@ -162,7 +162,7 @@ class ClusterTopology:
         wait_until(lambda: all(_cluster(server, "known_nodes") == "6" for server in self.servers), "six nodes")
         for shard, server in enumerate(self.servers[SHARDS:]):
             name = self.servers[shard].command("CLUSTER", "MYID").decode()
-            wait_until(_quietly(lambda server=server, name=name: bool(server.command("CLUSTER", "REPLICATE", name))))  # type: ignore[misc]
+            wait_until(quietly(lambda server=server, name=name: bool(server.command("CLUSTER", "REPLICATE", name))))  # type: ignore[misc]
         wait_until(lambda: all(_cluster(server, "state") == "ok" for server in self.servers), "the cluster")
         wait_until(lambda: all(replica_is_up(server) for server in self.servers[SHARDS:]), "the replicas")
         # Everybody has to have heard who replicates whom, or nobody is elected.
@@ -198,7 +198,7 @@ def _plain_client(port: int) -> redis.Redis:
     return connect(f"redis://127.0.0.1:{port}", connections=1)
 
 
-def _quietly(condition: Callable[[], bool]) -> Callable[[], bool]:
+def quietly(condition: Callable[[], bool]) -> Callable[[], bool]:
     """The condition, or no while there is none to ask or it refuses."""
 
     def holds() -> bool:

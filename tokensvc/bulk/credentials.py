@@ -18,7 +18,7 @@ from tokensvc.core.keys import KeyPair
 from tokensvc.core.nonces import Version
 from tokensvc.core.window import Window
 from tokensvc.ports import Chance, Clock
-from tokensvc.service.issue import new_token
+from tokensvc.service.tokens import new_token
 
 from .wire import Answer, Wire
 

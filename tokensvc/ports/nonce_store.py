@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -156,6 +156,12 @@ class NonceStore(Protocol):
         """Whether the nonce and the counts of the subject are in one place, so that one step reaches both.
 
         One that is not is counted all the same, in two steps, and as outstanding until it ends. Nobody is asked.
+        """
+
+    def elsewhere(self, nonce: NonceId) -> Callable[[NonceId], bool] | None:
+        """Says of another nonce whether another server would record it; None if there is one server only.
+
+        For who was not answered about the first, and may choose. Nobody is asked.
         """
 
     def redeem(

@@ -20,9 +20,10 @@ from tokensvc.core.profiles import Profile
 from tokensvc.core.window import Window
 from tokensvc.ports import Entry, Recording, RecordOutcome
 
-from .issue import MOST_STEPS_BACK, Fits, Issue, Issued, new_token, require_share
+from .issue import MOST_STEPS_BACK, Issue, Issued, require_share
 from .receipts import Repeatable, repeatable
 from .request_names import new_request
+from .tokens import Fits, new_token
 
 MOST_IN_A_BATCH: Final = 100
 

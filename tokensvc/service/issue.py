@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -19,17 +19,13 @@ from tokensvc.core.quotas import Left, Quota, Remaining, allowance_of, left_of, 
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Recording, Throttle
 
 from .request_names import new_request
+from .tokens import Fits, new_token
 from .untracked import Untracked
 
 MOST_STEPS_BACK: Final = 30
 """Seconds by which an equal v2 credential is moved back to differ from those already issued."""
 
-Fits = Callable[[bytes], bool]
-"""Whether a nonce of that material will do."""
-
 _MOST_OWN_TOKENS: Final = 3
-_MOST_TRIES: Final = 4096
-"""Of 64 places the right one is missed by all of so many once in 10^28 times."""
 _Credential = TypeVar("_Credential")
 
 
@@ -66,11 +62,17 @@ class Issue:
     def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> Issued[v1.Credential]:
         """Issue a v1 credential, or raise a refusal or an outage."""
         grant, _ = self._decide(profile_name, presented, ask)
-        ring, fits = self.rings[grant.account], self._fits(grant)
+        ring, fits, moved = self.rings[grant.account], self._fits(grant), False
         for _ in range(_MOST_OWN_TOKENS):
             token = grant.token or new_token(self.chance, fits)
             credential = v1.mint(ring.signing, token, grant.window)
-            recording = self._record(grant, token.encode(), grant.window.record_until)
+            try:
+                recording = self._record(grant, token.encode(), grant.window.record_until)
+            except Unanswered:
+                if moved or (fits := self._elsewhere(grant, token.encode())) is None:
+                    raise
+                moved = True
+                continue
             if recording.recorded:
                 return Issued(credential, self.left(grant, recording))
             if grant.token is not None:
@@ -89,7 +91,7 @@ class Issue:
         by whole seconds until it is new: its lifetime is as asked or up to 30 s less, never more.
         """
         grant, caller = self._decide(profile_name, presented, ask)
-        ring, fits, tracked = self.rings[grant.account], self._fits(grant), True
+        ring, fits, moved, tracked = self.rings[grant.account], self._fits(grant), False, True
         for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
             window = grant.window.earlier(step)
             token = v2.mint(ring.signing, grant.parameters, window, fits)
@@ -100,6 +102,9 @@ class Issue:
                     if recording.recorded:
                         return Issued(token, self.left(grant, recording))
                 except Unanswered:
+                    if not moved and (other := self._elsewhere(grant, material)) is not None:
+                        fits, moved = other, True
+                        continue
                     if not self._may_go_untracked(grant, caller):
                         raise
                     tracked = False
@@ -224,6 +229,18 @@ class Issue:
     def _fits(self, grant: Grant) -> Fits | None:
         return None if self.quota(grant) is None else self.fits(grant)
 
+    def _elsewhere(self, grant: Grant, material: bytes) -> Fits | None:
+        """What fits a server other than the one that did not answer about that material; None if there is none.
+
+        Nor is there where the token was chosen by the client, or a count says where it has to be.
+        """
+        if grant.token is not None or self.quota(grant) is not None:
+            return None
+        is_elsewhere = self.nonces.elsewhere(nonce_id(grant.account, grant.version, material))
+        if is_elsewhere is None:
+            return None
+        return lambda other: is_elsewhere(nonce_id(grant.account, grant.version, other))
+
     def note(self, grant: Grant, nonce: NonceId, event: str = "issued") -> None:
         """Note for the audit that a credential is on record, unless the event says otherwise, and about to leave."""
         self.audit.note(
@@ -243,21 +260,6 @@ def require_share(quota: Quota | None, recording: Recording) -> None:
     """Raise the refusal that the recording came to, if the subject has had its share."""
     if quota is not None and recording.limit is not None and not recording.recorded:
         raise refusal_of(quota, recording.limit, recording.retry_after)
-
-
-def new_token(chance: Chance, fits: Fits | None = None) -> str:
-    """A random UUID, as v1's nonce, that fits."""
-    for _ in range(_MOST_TRIES):
-        token = _uuid(chance(16).hex())
-        if fits is None or fits(token.encode()):
-            break
-    return token
-
-
-def _uuid(digits: str) -> str:
-    """The 32 hex digits as a UUID of version 4 (RFC 9562)."""
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _quota_of(profile: Profile, source: str, subject: str) -> Quota | None:

@@ -12,7 +12,7 @@ import pytest
 from redis import exceptions as redis_errors
 from redis.crc import key_slot
 
-from tests.support.load import Load
+from tests.support.load import LOAD_SECONDS, Load
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.topologies import ALL_SLOTS, SHARDS, ClusterTopology
 from tests.support.valkey import wait_until
@@ -27,8 +27,11 @@ from tokensvc.core.watermarks import Watermark
 from tokensvc.ports import Entry, Outcome, Receipt, RecordOutcome
 from tokensvc.wiring import CLUSTER_BUCKETS
 
-LONGEST_OUTAGE_SECONDS = 10.0
-"""Far above what it takes; it is there for hangs."""
+LONGEST_OUTAGE_SECONDS = 15.0
+"""Three seconds is the design: one until the node counts as failed, and an election. Machines of tests are slow."""
+
+REDEEMED_BY_EACH = 3000
+"""By the shard that dies, and by the others, before the kill; and by the shard again after it."""
 
 LONGEST_CALL_SECONDS = 3.0
 """A second and a half is the promise; machines of tests are slow."""
@@ -75,7 +78,7 @@ def test_every_shard_has_a_fair_share_of_the_buckets() -> None:
 
 
 @contextlib.contextmanager
-def under_load(store: RedisNonces) -> Iterator[tuple[Load, Load]]:
+def under_load(store: RedisNonces, *, at_least: int) -> Iterator[tuple[Load, Load]]:
     """Load for the first shard, and for the others; in the end everything that was spent is asked for once more."""
     hit = buckets_of_shard(0)
     others = frozenset(range(CLUSTER_BUCKETS)) - hit
@@ -87,7 +90,7 @@ def under_load(store: RedisNonces) -> Iterator[tuple[Load, Load]]:
     for load in (struck, spared):
         again = load.spent_again()
         assert again[Outcome.SPENT] == again[Outcome.FINISHED] == 0
-        assert again.total() == len(load.spent)
+        assert again.total() == len(load.spent) >= at_least
         assert again[Outcome.REPLAYED] > 0
         assert load.longest_call < LONGEST_CALL_SECONDS
     assert again[Outcome.STALE] == 0, "the others lost nothing"
@@ -101,17 +104,24 @@ def under_load(store: RedisNonces) -> Iterator[tuple[Load, Load]]:
 
 def test_a_primary_that_is_killed_under_load(topology: ClusterTopology, store: RedisNonces) -> None:
     """0 double redemptions; the same client carries on; and all the while the other shards are served."""
-    with under_load(store) as (struck, spared):
-        wait_until(lambda: min(len(struck.spent), len(spared.spent)) >= 1000, "some load")
+    with under_load(store, at_least=5000) as (struck, spared):
+        loads = (struck, spared)
+        wait_until(
+            lambda: min(len(load.spent) for load in loads) >= REDEEMED_BY_EACH, "load", within_seconds=LOAD_SECONDS
+        )
         topology.servers[0].kill()
         killed_at = time.monotonic()
-        wait_until(lambda: len(struck.since(killed_at + 0.5)) >= 1000, "the shard to heal")
+        wait_until(
+            lambda: min(len(load.since(killed_at + 0.5)) for load in loads) >= REDEEMED_BY_EACH,
+            "the shard to heal",
+            within_seconds=LOAD_SECONDS,
+        )
     store.ready()
 
 
 def test_a_primary_that_hangs_under_load(topology: ClusterTopology, store: RedisNonces) -> None:
     """Each who asks it waits for a time-out; who asks another does not wait for those."""
-    with under_load(store) as (struck, spared):
+    with under_load(store, at_least=400) as (struck, spared):
         wait_until(lambda: min(len(struck.spent), len(spared.spent)) >= 200, "some load")
         topology.servers[0].pause()
         hung_at = time.monotonic()

@@ -51,6 +51,10 @@ def test_a_thousand_lost_replies_are_no_false_answer(proxy: FaultProxy, store: R
     assert proxy.injected == 1000
 
 
+ANSWERED = {Fault.SLICE, Fault.LATENCY}
+"""After these there is an answer, or there may be; after the others the command is put again."""
+
+
 @pytest.mark.parametrize("fault", Fault)
 def test_every_verb_survives_every_fault(proxy: FaultProxy, store: RedisNonces, fault: Fault) -> None:
     proxy.inject(fault, matching=b"EVALSHA", when=lambda k: k % 2 == 1)
@@ -65,7 +69,7 @@ def test_every_verb_survives_every_fault(proxy: FaultProxy, store: RedisNonces, 
     crossed_off = new_nonce()
     assert store.redeem(crossed_off, request=request, cross_off_until=soon()).outcome is Outcome.SPENT
     assert store.redeem(crossed_off, request=new_request(), cross_off_until=soon()).outcome is Outcome.REPLAYED
-    assert proxy.injected == 9
+    assert proxy.injected == 9 if fault not in ANSWERED else proxy.injected >= 5
 
 
 def test_when_no_reply_comes_at_all_it_is_an_outage_and_can_be_asked_again(

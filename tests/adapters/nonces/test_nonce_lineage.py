@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
@@ -14,6 +13,7 @@ import pytest
 import redis
 
 from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.topologies import free_ports, has_caught_up, on_port, replica_is_up
 from tests.support.valkey import Valkey, wait_until
 from tokensvc.adapters.nonces import RedisNonces, fence, scripts
 from tokensvc.adapters.nonces.scripts import Script
@@ -259,12 +259,10 @@ def test_a_store_that_hides_its_id_is_not_used(
 
 def test_a_promoted_replica_spends_nothing_that_its_primary_may_have_spent() -> None:
     """Split brain: both serve. A nonce is good in one of the two lines only, and none is good in both."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    (port,) = free_ports(1)
     nonces = [new_nonce() for _ in range(50)]
     with (
-        Valkey(port=port, bind="127.0.0.1", repl_diskless_sync_delay="0") as old,
+        on_port(port) as old,
         contextlib.closing(old.client()) as old_client,
     ):
         at_old = store_over(old_client)
@@ -274,10 +272,10 @@ def test_a_promoted_replica_spends_nothing_that_its_primary_may_have_spent() -> 
             contextlib.closing(new.client()) as new_client,
         ):
             at_new = store_over(new_client)
-            wait_until(lambda: new.command("INFO", "replication")["master_link_status"] == "up", "the replica")
+            wait_until(lambda: replica_is_up(new), "the replica")
             for nonce in nonces:
                 assert at_old.record(nonce, grant="g", until=soon(), request=new_request()).recorded
-            assert old.command("WAIT", "1", "5000") == 1
+            wait_until(lambda: has_caught_up(new, old), "the replica to catch up")
             with pytest.raises(Outage, match="is a replica"):
                 at_new.redeem(nonces[0], request=new_request())
             with pytest.raises(Outage, match="is a replica"):

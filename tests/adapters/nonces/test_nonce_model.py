@@ -1,24 +1,27 @@
 """The store against a model of it in a few lines of Python: whatever is done in whatever order, they agree.
 
-Replies are lost at random, the server crashes and is rebound or not, and is flushed.
+Replies are lost at random, the server crashes and is rebound or not, is flushed, and fails over to a replica that has
+all of it or lags behind.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_nonce, new_request, soon
-from tests.support.valkey import Valkey
+from tests.support.topologies import free_ports, has_caught_up, on_port, quietly, replica_is_up
+from tests.support.valkey import Valkey, wait_until
 from tokensvc.adapters.nonces import RedisNonces, fence
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
@@ -113,6 +116,10 @@ class Model:
         if not self.bound:
             self.epoch += 1
             self.bound = True
+
+    def copy(self) -> tuple[dict[int, Record], dict[Scope, int]]:
+        """What a replica has that is cut off now."""
+        return copy.deepcopy(self.records), dict(self.marks)
 
     def record(self, nonce: int, request: int, uses: Uses) -> bool | None:
         """None is an outage."""
@@ -344,16 +351,79 @@ class StoreAndModel(RuleBasedStateMachine):
         assert all(len(requests) <= self.uses.get(nonce, 1) for nonce, requests in self.spenders.items())
 
 
+class WithFailovers(StoreAndModel):
+    """The same with a second server, which has a copy now and then, and takes over.
+
+    Nothing is cleared in `spenders` then: whatever the new primary has forgotten, nobody is told yes once more.
+    """
+
+    other: Valkey
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.behind: tuple[dict[int, Record], dict[Scope, int]] | None = None
+        """What the other server has, since it was cut off."""
+
+    @precondition(lambda self: self.behind is None)
+    @rule()
+    def cut_off(self) -> None:
+        """The other one copies everything, and then hears of nothing any more."""
+        before = replication_id(self.server)
+        port = self.server.settings["port"]
+        wait_until(quietly(lambda: bool(self.other.command("REPLICAOF", "127.0.0.1", port))))
+        wait_until(quietly(lambda: replica_is_up(self.other) and has_caught_up(self.other, self.server)), "the replica")
+        wait_until(quietly(lambda: bool(self.other.command("REPLICAOF", "NO", "ONE"))))
+        wait_until(quietly(lambda: is_settled(self.other)), "it to write its file")
+        self.behind = self.model.copy()
+        if replication_id(self.server) != before:  # as when the first replica comes: a server may rename itself
+            self.model.bound = False
+
+    @precondition(lambda self: self.behind is not None)
+    @rule()
+    def fail_over(self) -> None:
+        """To the other, with what it has; the old primary is the one to be overwritten by the next copy."""
+        assert self.behind is not None
+        machine: Any = type(self)
+        machine.server, machine.other = self.other, self.server
+        self.proxy.heal()
+        self.proxy.upstream = self.server.socket
+        self.proxy.cut()
+        # A connection that was cut is noticed by the next question, which is not one of the store's here.
+        wait_until(quietly(lambda: bool(self.client.execute_command("EVAL", "return 1", 0))), "the new primary")  # type: ignore[no-untyped-call]
+        (self.model.records, self.model.marks), self.behind = self.behind, None
+        self.model.bound = False
+
+
+def replication_id(server: Valkey) -> str:
+    """By which the fence knows it."""
+    return str(server.command("INFO", "replication")["master_replid"])
+
+
+def is_settled(server: Valkey) -> bool:
+    """Whether a copy that it was sent is in its file, so that a crash loses none of it."""
+    told = server.command("INFO", "persistence")
+    return not told["aof_rewrite_in_progress"] and not told["aof_rewrite_scheduled"]
+
+
+def run(machine: type[StoreAndModel], examples: int) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=30,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
+
+
 def test_the_store_is_as_its_model() -> None:
     with Valkey(appendonly="yes", appendfsync="no") as server, FaultProxy(server.socket) as proxy:
-        machine = type("Machine", (StoreAndModel,), {"server": server, "proxy": proxy})
-        run_state_machine_as_test(
-            machine,
-            settings=settings(
-                max_examples=80,
-                stateful_step_count=30,
-                deadline=None,
-                print_blob=True,
-                suppress_health_check=[HealthCheck.too_slow],
-            ),
-        )
+        run(type("Machine", (StoreAndModel,), {"server": server, "proxy": proxy}), 60)
+
+
+def test_the_store_is_as_its_model_through_failovers() -> None:
+    one, two = (on_port(port, appendonly="yes", appendfsync="no") for port in free_ports(2))
+    with one, two, FaultProxy(one.socket) as proxy:
+        run(type("Machine", (WithFailovers,), {"server": one, "other": two, "proxy": proxy}), 30)

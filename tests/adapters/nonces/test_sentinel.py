@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.load import Load
+from tests.support.load import LOAD_SECONDS, Load
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.topologies import PRIMARY_NAME, SentinelTopology, has_caught_up
 from tests.support.valkey import wait_until
@@ -20,8 +20,11 @@ from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome
 
-LONGEST_OUTAGE_SECONDS = 10.0
-"""Far above what it takes; it is there for hangs."""
+LONGEST_OUTAGE_SECONDS = 15.0
+"""Three seconds is the design: 0.7 until a sentinel calls it down, and an election. Machines of tests are slow."""
+
+REDEEMED = 12_000
+"""Of them three quarters before the kill, so that there is much that could be spent twice."""
 
 LONGEST_CALL_SECONDS = 3.0
 """A second and a half is the promise; machines of tests are slow."""
@@ -38,14 +41,16 @@ def test_a_primary_that_is_killed_under_load(topology: SentinelTopology) -> None
     with contextlib.closing(connect(topology.url, connections=8)) as client:
         store = RedisNonces(client, chance=os.urandom, connections=8)
         with Load(store) as load:
-            wait_until(lambda: len(load.spent) >= 3000, "some load")
+            wait_until(lambda: len(load.spent) >= REDEEMED * 3 // 4, "some load", within_seconds=LOAD_SECONDS)
             topology.primary.kill()
             killed_at = time.monotonic()
-            wait_until(lambda: len(load.since(killed_at + 0.3)) >= 2000, "the service to heal")
+            wait_until(
+                lambda: len(load.since(killed_at + 0.3)) >= REDEEMED // 4, "it to heal", within_seconds=LOAD_SECONDS
+            )
         again = load.spent_again()
         store.ready()
         assert again[Outcome.SPENT] == again[Outcome.FINISHED] == 0
-        assert again.total() == len(load.spent)
+        assert again.total() == len(load.spent) >= 10_000
         assert again[Outcome.REPLAYED] > 0, "of the new primary's own"
         assert again[Outcome.STALE] > 0, "of the old primary's, which the new one has, and does not trust"
         assert load.longest_gap() < LONGEST_OUTAGE_SECONDS

@@ -69,6 +69,11 @@ class Questions:
         """The node of a cluster that has the bucket, as far as is known now: `host:port`, or nothing."""
         return self._lanes.owner(epoch_key(bucket))
 
+    def apart_from(self, bucket: int, buckets: int) -> frozenset[int]:
+        """The buckets that are known to be on another server than this one is."""
+        here = self.server_of(bucket)
+        return frozenset(other for other in range(buckets) if self.server_of(other) not in {"", here})
+
     def outage(self, detail: str) -> Outage:
         """An outage that asks each caller to come back at another moment."""
         return self._attempts.outage(detail)

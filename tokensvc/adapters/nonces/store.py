@@ -111,6 +111,11 @@ class RedisNonces:
         """Whether the nonce is in the subject's bucket."""
         return self._buckets == 1 or bucket_of(nonce, self._buckets) == self._home(subject_id)
 
+    def elsewhere(self, nonce: NonceId) -> Callable[[NonceId], bool] | None:
+        """Says of another nonce whether another server has it, as far as is known; None if no other has any."""
+        others = self._questions.apart_from(bucket_of(nonce, self._buckets), self._buckets)
+        return (lambda other: bucket_of(other, self._buckets) in others) if others else None
+
     def _home(self, subject_id: str) -> int:
         return bucket_of(NonceId(subject_id), self._buckets)
 
