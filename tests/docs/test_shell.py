@@ -201,6 +201,7 @@ MAKE: Final = {
     "run": "tokensvc dev",
     "test": "-m pytest -n 2",
     "bench": "-m benchmarks",
+    "soak": "-m soak",
 }
 
 
@@ -210,6 +211,11 @@ MAKE: Final = {
 )
 @case("docs/performance.md", "make bench                       # twenty minutes")
 @case("CONTRIBUTING.md", "make test")
+@case(
+    "docs/sizing.md",
+    "make soak PYTEST_ARGS=tests/adapters/nonces/test_many_outstanding.py   # five minutes",
+    'make bench ARGS="--quick --only v1"   # a minute',
+)
 def test_make_has_the_targets_that_pages_name_and_knows_what_to_do_for_them() -> None:
     """What `make run` starts is run below; `make test` is this; a bench takes twenty minutes."""
     named = [
