@@ -79,8 +79,9 @@ def test_status_is_answered_in_the_shape_of_who_was_asked(make_emulator: Emulato
     emulator = make_emulator("status=503@x1", "status=429@x1")
     first = emulator.service.get()
     assert (first.status_code, first.content_type) == (503, "application/problem+json")
+    assert first.headers["Retry-After"] == "1"
     second = emulator.service.upload_v1({"token": "t"})
-    assert second.status_code == 429
+    assert (second.status_code, second.headers["Retry-After"]) == (429, "1")
     assert second.get_json().keys() == {"message", "help"}
     assert emulator.codes(1) == [""]
 

@@ -30,6 +30,9 @@ HEADER: Final = "X-Tokensvc-Faults"
 """On every answer while something is switched on: nobody should have to guess why an upload failed."""
 
 _SPARED: Final = ("/livez", "/readyz", "/metrics", "/static/", "/demo/", f"{PREFIX}/")
+_COME_BACK: Final = frozenset({429, 503})
+"""Statuses that are answered with the time after which to try again."""
+
 _DRAIN_BYTES: Final = 64 * 1024
 
 
@@ -99,7 +102,8 @@ def _fail_first(emulation: EmulationFile) -> Callable[[], None]:
                 time.sleep(fault.amount)
             if fault.name == "status" and emulation.hit(fault):
                 _read_to_the_end()
-                abort(int(fault.amount), "The emulator was told to answer so (fault status)")
+                status, later = int(fault.amount), {"retry_after": 1} if int(fault.amount) in _COME_BACK else {}
+                abort(status, "The emulator was told to answer so (fault status)", **later)
 
     return fail
 

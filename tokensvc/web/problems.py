@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from flask import Flask, Response, current_app, g, json, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, ServiceUnavailable, TooManyRequests
 
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.trail import Trail, trail_of
@@ -53,7 +53,13 @@ STATUS: Final[dict[str, tuple[int, str]]] = {
     "internal": (500, "Something went wrong on our side"),
 }
 
-_CODE_OF_STATUS: Final = {404: "not_found", 405: "method", 413: str(Code.TOO_LARGE)}
+_CODE_OF_STATUS: Final = {
+    404: "not_found",
+    405: "method",
+    413: str(Code.TOO_LARGE),
+    429: str(Code.RATE_LIMITED),
+    503: "store.unavailable",
+}
 
 
 def install(app: Flask, audit: Audit, profiles: Collection[str], begin: Callable[[Trail], None]) -> None:
@@ -134,6 +140,8 @@ def _http(exc: HTTPException) -> Response:
     answer = _answer(code, status, title, f"{exc.name}.", _REMEDY.get(status, ""))
     if isinstance(exc, MethodNotAllowed) and exc.valid_methods:
         answer.headers["Allow"] = ", ".join(sorted(exc.valid_methods))
+    if isinstance(exc, ServiceUnavailable | TooManyRequests) and exc.retry_after is not None:
+        answer.headers["Retry-After"] = str(exc.retry_after)
     return answer
 
 

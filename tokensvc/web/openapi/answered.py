@@ -84,10 +84,10 @@ UPLOADED: Final = closed(
         "filePath": {"type": "string", "pattern": "^/"},
         "url": {"type": "string", "format": "uri"},
         "fileType": {"enum": ["image", "non-image"]},
-        "thumbnailUrl": or_null({"type": "string", "format": "uri"}),
         "AITags": {"type": "null"},
     },
     {
+        "thumbnailUrl": {"type": "string", "format": "uri", "description": "Of an image."},
         "height": COUNT,
         "width": COUNT,
         "bitRate": {**COUNT, "description": "Of a video, kilobits a second."},
