@@ -27,6 +27,7 @@ from werkzeug.test import TestResponse
 from tests.support.app import Service, Tables
 from tests.support.callers import SiblingApp
 from tests.support.identity_provider import AUDIENCE, Hand, IdentityProvider, Way, b64, new_key, sign
+from tokensvc.adapters import api_keys
 from tokensvc.adapters.demo_sign_in import COOKIE
 from tokensvc.core import keys as core_keys
 from tokensvc.core.mac import hmac_sha256
@@ -234,7 +235,7 @@ def by_public_key(world: World) -> str:
 
 
 def unsigned(world: World) -> str:
-    return jwt.encode(world.provider.claims(), None, algorithm="none", headers={"kid": world.provider.signing[0]})  # type: ignore[arg-type]
+    return jwt.encode(world.provider.claims(), None, algorithm="none", headers={"kid": world.provider.signing[0]})  # type: ignore[arg-type] # no key
 
 
 def with_own_key(world: World) -> str:
@@ -467,6 +468,36 @@ def test_guests_are_whoever_presents_nothing_and_nobody_who_forges(world: World)
 
 
 # No timing oracle: a stopwatch would tell little on a busy machine, so what is counted is what takes the time.
+
+
+@pytest.mark.parametrize("presented", [0, 3, 7, None])
+def test_api_keys_are_found_without_their_digests_and_compared_in_constant_time(
+    make_service: ServiceMaker, monkeypatch: pytest.MonkeyPatch, presented: int | None
+) -> None:
+    """The table is one of numbers, which Python keys anew in each process: no time depends on how near a guess is."""
+    texts = [f"tsk_{number:024}" for number in range(8)]
+    digests = [hashlib.sha256(text.encode()).digest() for text in texts]
+
+    def configure(tables: Tables) -> None:
+        tables["callers"]["backend"]["keys"] = [
+            {"id": f"k{number}", "sha256": digest.hex(), "subject": f"k{number}"}
+            for number, digest in enumerate(digests)
+        ]
+
+    service: Service = make_service(change=configure)
+    compared: list[tuple[bytes, bytes]] = []
+
+    def same(left: bytes, right: bytes) -> bool:
+        compared.append((left, right))
+        return left == right
+
+    monkeypatch.setattr(api_keys, "same", same)
+    text = "tsk_unknown" if presented is None else texts[presented]
+    answer = service.send("GET", "/auth", {"Authorization": f"Bearer {text}"})
+    assert answer.status_code == (401 if presented is None else 200)
+    assert compared == ([] if presented is None else [(digests[presented], digests[presented])])
+    sources = [source for source in service.issue.sources.values() if isinstance(source, api_keys.ApiKeys)]
+    assert {type(number) for source in sources for number in source._holders} == {int}
 
 
 @pytest.mark.parametrize("presented", ["first", "last", "unknown"])
