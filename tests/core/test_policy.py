@@ -9,7 +9,7 @@ from tokensvc.core import strict_json
 from tokensvc.core.callers import Caller
 from tokensvc.core.checks import Restrictions
 from tokensvc.core.errors import Code, Refusal
-from tokensvc.core.grants import GrantNote, restrictions_of
+from tokensvc.core.grants import GrantNote
 from tokensvc.core.params import PARAMETERS
 from tokensvc.core.policy import AskV1, AskV2, decide
 from tokensvc.core.profiles import Limits, Profile
@@ -322,7 +322,7 @@ def test_the_record_holds_an_upload_to_what_was_forced_and_limited(ask: AskV1 | 
     grant = decide(replace(USERS, limits=LIMITED), USER, ask, NOW)
     restrictions = Restrictions(1000, ("image/*",), {"folder": "/users/u1"})
     assert grant.restrictions == restrictions
-    assert restrictions_of(grant.to_text()) == restrictions
+    assert GrantNote.from_text(grant.to_text()).restrictions == restrictions
     assert GrantNote.from_text(grant.to_text()) == GrantNote("default", "users", "web", "u1", NOW, restrictions)
     assert grant.to_text() == (
         f'{{"account":"default","profile":"users","source":"web","subject":"u1","issued_at":{NOW},'
@@ -330,9 +330,9 @@ def test_the_record_holds_an_upload_to_what_was_forced_and_limited(ask: AskV1 | 
     )
 
 
-def test_a_record_of_before_restrictions_and_a_crossed_off_credential_have_none() -> None:
-    assert restrictions_of("") == Restrictions()
-    assert restrictions_of('{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1}') == Restrictions()
+def test_a_record_of_before_restrictions_has_none() -> None:
+    text = '{"account":"a","profile":"p","source":"s","subject":"u","issued_at":1}'
+    assert GrantNote.from_text(text).restrictions == Restrictions()
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_a_record_of_before_restrictions_and_a_crossed_off_credential_have_none(
 )
 def test_a_record_that_is_no_grant_never_means_no_restrictions(text: str) -> None:
     with pytest.raises(ValueError, match=r"not"):
-        restrictions_of(text)
+        GrantNote.from_text(text)
 
 
 def test_a_trace_has_a_line_for_each_rule() -> None:

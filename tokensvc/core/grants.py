@@ -94,10 +94,5 @@ class Grant:
         return GrantNote(*who, self.window.issued_at, self.restrictions)
 
 
-def restrictions_of(text: str) -> Restrictions:
-    """What the recorded text of a grant holds an upload to; an empty one (a crossed-off credential) to nothing."""
-    return GrantNote.from_text(text).restrictions if text else UNRESTRICTED
-
-
 def _are_texts(values: Any) -> bool:  # noqa: ANN401 - members of a record, whatever they are
     return all(isinstance(value, str) for value in values)

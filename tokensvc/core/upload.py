@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 from .errors import Code, Refusal
-from .params import PARAMETERS
-from .params import Kind as ParameterKind
 
 UNIQUE_SUFFIX_LENGTH: Final = 9
 """Characters after the `_` of a unique name: `photo_doAbVVtZJ.jpg`."""
@@ -190,13 +188,6 @@ def flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:
             field=name,
         )
     return text == "true"
-
-
-def require_flags(fields: Mapping[str, str]) -> None:
-    """Refuse a form in which any true-or-false field is neither, whether or not something reads it now."""
-    for parameter in PARAMETERS.values():
-        if parameter.kind is ParameterKind.FLAG:
-            flag(fields, parameter.name, default=False)
 
 
 def safe_name(file_name: str) -> str:

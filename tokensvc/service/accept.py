@@ -96,10 +96,9 @@ class Accept:
         request = self._name(offer, authority)
         if authority.nonce is None:
             return self._keep(offer, authority, request, None)
-        redemption, facts = self._redeem(offer.version, authority, authority.nonce, request)
+        redemption, grant, facts = self._redeem(offer.version, authority, authority.nonce, request)
         if redemption.outcome is Outcome.FINISHED:
             return self._kept_before(authority, redemption.result)
-        grant = GrantNote.from_text(redemption.grant) if redemption.grant else None
         if redemption.outcome is Outcome.SPENT:
             return self._keep(offer, authority, request, grant)
         with Hold(self.nonces, self.audit, authority.nonce, request, facts) as hold:
@@ -194,8 +193,8 @@ class Accept:
 
     def _redeem(
         self, version: Version, authority: Authority, nonce: NonceId, request: str
-    ) -> tuple[Redemption, Mapping[str, str | int | None]]:
-        """Return a redemption that is a yes, with what the audit was told of it."""
+    ) -> tuple[Redemption, GrantNote | None, Mapping[str, str | int | None]]:
+        """Return a redemption that is a yes, what was granted if it was issued here, and what the audit was told."""
         until = authority.record_until if authority.pair.account in self.cross_off else None
         redemption = self.nonces.redeem(
             nonce, request=request, cross_off_until=until, lease=self.lease, origin=authority.origin
@@ -213,7 +212,7 @@ class Accept:
         self.audit.note(event, facts)
         if redemption.outcome not in _YES:
             raise refusal_of(redemption.outcome, redemption.retry_after)
-        return redemption, facts
+        return redemption, grant, facts
 
     def _require_metadata(self, account: str, settled: Mapping[str, str]) -> None:
         if account in self.metadata and "customMetadata" in settled:
