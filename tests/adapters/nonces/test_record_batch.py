@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.nonces import new_nonce, new_request, soon
-from tests.support.valkey import APP_RIGHTS, Valkey
-from tokensvc.adapters.nonces import RedisNonces, fence, scripts
+from tests.support.nonces import new_nonce, new_request, soon, store_on
+from tests.support.valkey import Valkey
+from tokensvc.adapters.nonces import RedisNonces, scripts
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
 from tokensvc.core.profiles import Rate
@@ -22,15 +22,9 @@ from tokensvc.ports import Entry, Outcome, Recording, RecordOutcome
 
 @pytest.fixture(params=["rotate", "wait", "several buckets"])
 def store(request: pytest.FixtureRequest, valkey: Valkey) -> Iterator[RedisNonces]:
-    if request.param != "wait":
-        with contextlib.closing(valkey.client()) as client:
-            yield RedisNonces(client, chance=os.urandom, buckets=1 if request.param == "rotate" else 4)
-        return
-    valkey.command("ACL", "SETUSER", "app", "reset", "on", ">app-password", *APP_RIGHTS.split())
-    with contextlib.closing(valkey.client()) as operator:
-        fence.initialise(operator, 0, "epoch-00")
-    with contextlib.closing(connect(valkey.url_as("app", "app-password"), connections=4)) as client:
-        yield RedisNonces(client, chance=os.urandom, on_fence="wait")
+    buckets = 4 if request.param == "several buckets" else 1
+    with store_on(valkey, buckets=buckets, with_least_rights=request.param == "wait") as made:
+        yield made
 
 
 def entries(count: int, until: int | None = None) -> list[Entry]:
@@ -38,7 +32,7 @@ def entries(count: int, until: int | None = None) -> list[Entry]:
 
 
 def quota(**limits: int | Rate) -> Quota:
-    return Quota(new_request(), **limits)  # type: ignore[arg-type]
+    return Quota(new_request(), **limits)  # type: ignore[arg-type] # each by its name
 
 
 def test_each_is_redeemed_once_with_its_own_grant(store: RedisNonces) -> None:
