@@ -83,7 +83,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     with Valkey() as own, contextlib.closing(own.client()) as client:
         settings = wiring.load_settings({**deployment.environment, "REDIS_URL": own.url})
         nonces = RedisNonces(client, chance=os.urandom)
-        issue = wiring.issue(settings, nonces, wiring.caller_sources(settings), None)  # type: ignore[arg-type]
+        issue = wiring.issue(settings, nonces, wiring.caller_sources(settings), None)  # type: ignore[arg-type] # nobody is slowed
         yield Shell(deployment, own.url, issue)
 
 

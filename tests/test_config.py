@@ -806,7 +806,7 @@ def test_the_demo_sign_in_is_for_the_development_server(folder: Folder) -> None:
 def test_a_profile_says_how_often_and_what_spends_a_use(folder: Folder, uses: int, spend: str) -> None:
     profile = f"[profiles.b]\ncallers = ['backend']\nuses = {uses}\nspend = '{spend}'\n"
     settings = folder.load(MINIMAL + profile)
-    assert settings.profiles["b"].build("b").uses == Uses(uses, spend)  # type: ignore[arg-type]
+    assert settings.profiles["b"].build("b").uses == Uses(uses, spend)  # type: ignore[arg-type] # one of its literals
     assert settings.profiles["default"].build("default").uses == Uses(1, "on-attempt")
 
 

@@ -50,7 +50,7 @@ def throttle_over(
     client: redis.Redis,
     *,
     failures: Rate = Rate(3, 60),  # noqa: B008 - it is frozen
-    anonymous: Rate = Rate(3, 60),  # noqa: B008
+    anonymous: Rate = Rate(3, 60),  # noqa: B008 - as above
     notes: Notes | None = None,
 ) -> RedisThrottle:
     return RedisThrottle(client, clock=clock, audit=notes or Notes(), failures=failures, anonymous=anonymous)

@@ -112,7 +112,7 @@ def test_an_empty_or_missing_key_is_an_error_of_its_own_kind() -> None:
     """Not one of `InvalidTokenError`: a configuration without a key has to be refused at the start."""
     for key in (None, ""):
         with pytest.raises((TypeError, jwt.InvalidKeyError)) as caught:
-            jwt.encode({}, key, algorithm="HS256")  # type: ignore[arg-type]
+            jwt.encode({}, key, algorithm="HS256")  # type: ignore[arg-type] # wrong kinds of key, on purpose
         assert not isinstance(caught.value, jwt.InvalidTokenError)
 
 

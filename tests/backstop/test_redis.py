@@ -54,7 +54,7 @@ def lose_reply(proxy: FaultProxy, make: Callable[[FaultProxy], redis.Redis], *co
         client.ping()
         proxy.inject(Fault.DROP_REPLY, matching=command[0].encode(), when=lambda k: k == 1)
         try:
-            return client.execute_command(*command)  # type: ignore[no-untyped-call]
+            return client.execute_command(*command)
         finally:
             proxy.heal()
 
@@ -101,7 +101,7 @@ def test_a_reply_that_never_comes_is_a_time_out_and_not_the_next_commands_reply(
         proxy.inject(Fault.BLACK_HOLE, matching=b"GET", when=lambda k: k == 1)
         with pytest.raises(exceptions.TimeoutError):
             client.get(key)
-        assert client.execute_command("ECHO", "other") == b"other"  # type: ignore[no-untyped-call]
+        assert client.execute_command("ECHO", "other") == b"other"
         assert client.get(key) == b"mine"
 
 

@@ -121,7 +121,7 @@ class Case:
         rights = {"redeem"} if 0.04 < odd < 0.06 else {"issue", "redeem"}
         claims = chance.choice([{"org": "../x"}, {}, {"org": ""}]) if 0.06 < odd < 0.1 else {"org": "acme"}
         subject = chance.choice(SUBJECTS) if 0.1 < odd < 0.2 else chance.choice(SUBJECTS[:4])
-        self.caller = Caller("web", subject, frozenset(rights), claims)  # type: ignore[arg-type]
+        self.caller = Caller("web", subject, frozenset(rights), claims)  # type: ignore[arg-type] # texts of a strategy
         self.ask: AskV1 | AskV2
         if chance.random() < 0.15:
             self.ask = AskV1(

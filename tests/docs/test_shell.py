@@ -452,7 +452,7 @@ def test_a_key_pair_is_changed_step_by_step(tmp_path: Path) -> None:
             before = service.workers
             place.run(step.replace("public_…", new).replace("/run/secrets/key-b", str(tmp_path / "key-b")))
             if step.startswith("kill"):
-                until(lambda: (now := service.workers) and not now & before, within_seconds=PATIENCE_SECONDS)  # noqa: B023
+                until(lambda: (now := service.workers) and not now & before, within_seconds=PATIENCE_SECONDS)  # noqa: B023 - at once
                 await_ready(service, client)
             assert client.issue().status == 200
         assert client.credential()["publicKey"] == new

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, ViewportSize
 
 from tests.e2e.browsing import chromium
 from tests.support.server import Service
@@ -30,7 +30,8 @@ def test_it_shows_every_operation_and_asks_nothing_of_another_host(
     plain_service: Service, browser: Browser, size: str, scheme: str
 ) -> None:
     width, height = SIZES[size]
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+    room: ViewportSize = {"width": width, "height": height}
+    context = browser.new_context(viewport=room, color_scheme=scheme)  # type: ignore[arg-type] # one of its literals
     try:
         page = context.new_page()
         asked, complaints = [], []

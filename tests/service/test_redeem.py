@@ -77,7 +77,7 @@ def test_the_same_key_of_the_same_caller_is_the_same_request(service: Service) -
 def test_the_same_key_of_another_caller_is_another_request(service: Service, change: dict[str, str]) -> None:
     spend = spend_v1(service, key="k1")
     service.redeem(spend)
-    other = replace(BY, **change)  # type: ignore[arg-type]
+    other = replace(BY, **change)  # type: ignore[arg-type] # each changes a text
     assert refused(service.redeem, replace(spend, by=other)).code is Code.CREDENTIAL_REPLAYED
 
 

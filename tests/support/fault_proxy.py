@@ -153,7 +153,7 @@ class FaultProxy:
             ready.register(server, selectors.EVENT_READ)
             while not self._closing.is_set():
                 for key, _ in ready.select(0.05):
-                    came = key.fileobj.recv(_CHUNK)  # type: ignore[union-attr]
+                    came = key.fileobj.recv(_CHUNK)  # type: ignore[union-attr] # sockets alone are registered
                     if not came:
                         return
                     if key.fileobj is server:

@@ -75,7 +75,7 @@ class TlsServer:
     def command(self, *words: str) -> Any:
         """Run one command."""
         with contextlib.closing(connect(self.url, connections=1)) as client:
-            return client.execute_command(*words)  # type: ignore[no-untyped-call]
+            return client.execute_command(*words)
 
     def _answers(self) -> bool:
         assert self._process is not None

@@ -115,7 +115,7 @@ class SentinelTopology:
             for server in self.servers:
                 stack.enter_context(server)
             for replica in self.servers[1:]:
-                wait_until(lambda replica=replica: replica_is_up(replica), "a replica")  # type: ignore[misc]
+                wait_until(lambda replica=replica: replica_is_up(replica), "a replica")  # type: ignore[misc] # a default has no type here
             for port in self.ports[3:]:
                 stack.callback(_SentinelProcess(port, self.ports[0]).end)
             wait_until(quietly(self._is_ready), "the sentinels to know each other")
@@ -162,7 +162,7 @@ class ClusterTopology:
         wait_until(lambda: all(_cluster(server, "known_nodes") == "6" for server in self.servers), "six nodes")
         for shard, server in enumerate(self.servers[SHARDS:]):
             name = self.servers[shard].command("CLUSTER", "MYID").decode()
-            wait_until(quietly(lambda server=server, name=name: bool(server.command("CLUSTER", "REPLICATE", name))))  # type: ignore[misc]
+            wait_until(quietly(lambda server=server, name=name: bool(server.command("CLUSTER", "REPLICATE", name))))  # type: ignore[misc] # as above
         wait_until(lambda: all(_cluster(server, "state") == "ok" for server in self.servers), "the cluster")
         wait_until(lambda: all(replica_is_up(server) for server in self.servers[SHARDS:]), "the replicas")
         # Everybody has to have heard who replicates whom, or nobody is elected.

@@ -77,7 +77,7 @@ class Valkey:
     def command(self, *words: str) -> Any:
         """Run one command as the user who may do everything."""
         with contextlib.closing(self.client(connections=1)) as client:
-            return client.execute_command(*words)  # type: ignore[no-untyped-call]
+            return client.execute_command(*words)
 
     def start(self) -> Self:
         """Start it, and return when it answers and has loaded what it kept."""

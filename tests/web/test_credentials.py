@@ -303,7 +303,7 @@ def test_a_profile_trusts_its_own_sources_only(service: Service) -> None:
 def decoded(service: Service, token: str) -> dict[str, Any]:
     """Header and payload as another library reads them. Times are checked by the test: the clock is the service's."""
     off = {"verify_exp": False, "verify_iat": False}
-    return jwt.decode_complete(token, service.private_key, algorithms=["HS256"], options=off)  # type: ignore[arg-type]
+    return jwt.decode_complete(token, service.private_key, algorithms=["HS256"], options=off)  # type: ignore[arg-type] # a plain dict
 
 
 def test_post_issues_a_v2_credential_that_binds_the_payload(service: Service) -> None:

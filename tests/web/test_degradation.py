@@ -13,6 +13,7 @@ from tests.support.app import KEPT_NONE, KEPT_ONE, ORIGIN, Tables
 from tests.support.valkey import Valkey
 from tokensvc.core.callers import Presented
 from tokensvc.core.errors import Unanswered
+from tokensvc.core.nonces import NonceId
 from tokensvc.core.policy import AskV2
 from tokensvc.embed.tickets import TicketSigner
 from tokensvc.ports import Recording
@@ -183,7 +184,7 @@ def test_a_worker_hands_out_so_many_a_minute_and_no_more() -> None:
     untracked = Untracked(most=2)
     for number in range(2):
         assert untracked.has_room(1000)
-        assert untracked.take(f"{number}".ljust(22, "n"), 1000)  # type: ignore[arg-type]
+        assert untracked.take(NonceId(f"{number}".ljust(22, "n")), 1000)
     assert not untracked.has_room(1059)
     assert untracked.has_room(1060)
 
@@ -192,7 +193,7 @@ def test_when_that_many_are_out_the_next_waits_for_the_store(service: Service, s
     store.kill()
     issue = service.issue
     for number in range(600):
-        issue.untracked.take(f"{number}".ljust(22, "n"), service.clock.now)  # type: ignore[arg-type]
+        issue.untracked.take(NonceId(f"{number}".ljust(22, "n")), service.clock.now)
     assert problem_of(service.post(ASKED, profile="degrades"), 503, "store.unavailable")
     service.clock.now += 60
     assert service.post(ASKED, profile="degrades").status_code == 200

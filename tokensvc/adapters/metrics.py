@@ -41,12 +41,12 @@ class Metrics:
 
         OSError if there is no such directory.
         """
-        disable_created_metrics()  # type: ignore[no-untyped-call] # they would say when a file was made, not more
+        disable_created_metrics()  # they would say when a file was made, not more
         self._directory = directory
         self._registry = None if directory is not None else CollectorRegistry()
         if directory is not None:
             number = take_number(directory)
-            values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
+            values.ValueClass = values.MultiProcessValue(lambda: number)
         here = self._registry
         self._figures = WorkerFigures(self._workers, __version__)
         if here is not None:
@@ -138,7 +138,7 @@ class Metrics:
         registry = self._registry
         if registry is None:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry, str(self._directory))  # type: ignore[no-untyped-call]
+            MultiProcessCollector(registry, str(self._directory))
             registry.register(self._figures)
         return generate_latest(registry)
 

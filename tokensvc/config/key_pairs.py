@@ -83,7 +83,7 @@ def _pairs(table: Any) -> Iterator[Any]:  # noqa: ANN401 - a table of tomlkit, o
     yield from table["keys"]
 
 
-def _pair(table: Any, account: str, public_key: str) -> Any:  # noqa: ANN401
+def _pair(table: Any, account: str, public_key: str) -> Any:  # noqa: ANN401 - as above
     for pair in _pairs(table):
         if pair.get("public_key") == public_key:
             return pair

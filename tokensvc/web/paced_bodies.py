@@ -35,7 +35,7 @@ class PacedBodies:
         body = _Paced(environ["wsgi.input"], self._within)
         environ["wsgi.input"] = body
 
-        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Callable[[bytes], object]:  # noqa: ANN401
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - exc_info
             if body.too_slow:
                 headers = [*headers, ("Connection", "close")]
             return start_response(status, headers, *more)

@@ -135,7 +135,7 @@ def _unavailable(outage: Outage) -> Response:
 
 def _http(exc: HTTPException) -> Response:
     status = exc.code or 500
-    code = _CODE_OF_STATUS.get(status, "internal" if status >= 500 else str(Code.REQUEST_MALFORMED))  # noqa: PLR2004
+    code = _CODE_OF_STATUS.get(status, "internal" if status >= 500 else str(Code.REQUEST_MALFORMED))  # noqa: PLR2004 - a status
     title = STATUS[code][1]
     answer = _answer(code, status, title, f"{exc.name}.", _REMEDY.get(status, ""))
     if isinstance(exc, MethodNotAllowed) and exc.valid_methods:
@@ -183,6 +183,6 @@ def _problem(code: str, status: int, title: str, detail: str, remedy: str) -> Re
     answer.headers["Cache-Control"] = "no-store, private"
     answer.headers["X-Tokensvc-Code"] = code
     answer.headers["X-Request-Id"] = request_id()
-    if status == 401:  # noqa: PLR2004
+    if status == 401:  # noqa: PLR2004 - a status
         answer.headers["WWW-Authenticate"] = 'Bearer realm="tokensvc"'
     return answer

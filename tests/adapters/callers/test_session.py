@@ -104,7 +104,7 @@ def test_a_session_that_is_no_table_is_refused() -> None:
     with at(NOW):
         cookie = (
             SiblingApp(NEW_KEY)
-            .app.session_interface.get_signing_serializer(  # type: ignore[attr-defined]
+            .app.session_interface.get_signing_serializer(  # type: ignore[attr-defined] # the default interface has it
                 SiblingApp(NEW_KEY).app
             )
             .dumps(["user_id"])

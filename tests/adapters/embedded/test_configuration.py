@@ -113,7 +113,7 @@ def test_another_user_or_password_is_refused(store: Store, before: str, after: s
 @pytest.mark.usefixtures("store")
 def test_who_says_no_name_is_refused(home: Home) -> None:
     with client_of(f"unix://{home.socket}") as stranger, pytest.raises(redis.AuthenticationError, match="required"):
-        stranger.execute_command("GET", "ik{00}:e")  # type: ignore[no-untyped-call]
+        stranger.execute_command("GET", "ik{00}:e")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_the_service_may_not(app: redis.Redis, command: str) -> None:
     """What would forget or forge a nonce, or look at more than its own; from Lua neither."""
     app.set("ik1", "kept")
     with pytest.raises(redis.ResponseError, match=REFUSED):
-        app.execute_command(*command.split(" "))  # type: ignore[no-untyped-call]
+        app.execute_command(*command.split(" "))
     assert app.get("ik1") == b"kept"
 
 

@@ -190,7 +190,7 @@ def test_an_adopted_server_serves_is_watched_and_is_stopped(home: Home, nonce: N
 def test_an_adopted_server_that_was_judged_goes_on(home: Home, nonce: NonceId, sup: redis.Redis, orphan: Child) -> None:
     """Its epoch is bound to it, so nothing becomes stale; and a stop ends it."""
     replid = sup.info("replication")["master_replid"]
-    epoch = sup.execute_command("GET", "ik{00}:e").decode().partition(":")[2]  # type: ignore[no-untyped-call]
+    epoch = sup.execute_command("GET", "ik{00}:e").decode().partition(":")[2]
     sup.set("ik{00}:e", f"{replid}:{epoch}")
     supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISOR, home.path], stdout=subprocess.PIPE, text=True)
     assert supervisor.stdout

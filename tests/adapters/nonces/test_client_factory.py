@@ -50,7 +50,7 @@ def assert_impatient(client: redis.Redis, *, connections: int, database: int, lo
     assert (connection.socket_timeout, connection.socket_connect_timeout) == (0.25, 0.25)
     assert connection.health_check_interval == 15
     assert (connection.protocol, connection.client_name, connection.db) == (3, "tokensvc", database)
-    assert not pool.maint_notifications_enabled()  # type: ignore[no-untyped-call]
+    assert not pool.maint_notifications_enabled()
     assert connection.credential_provider.get_credentials() == login
 
 
@@ -220,7 +220,7 @@ def test_certificates_are_for_every_server(url: str) -> None:
     with contextlib.closing(connect_any(url, connections=1)) as client:
         clients = [client.node(("h1", 6379))] if isinstance(client, Cluster) else [client]
         if "sentinel" in url:
-            clients += clients[0].connection_pool.sentinel_manager.sentinels  # type: ignore[attr-defined]
+            clients += clients[0].connection_pool.sentinel_manager.sentinels  # type: ignore[attr-defined] # of its pool alone
         for one in clients:
             connection = first_connection(one)
             assert (connection.ca_certs, connection.certfile, connection.keyfile) == ("/ca.pem", "/us.pem", "/us.key")

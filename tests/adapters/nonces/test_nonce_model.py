@@ -389,7 +389,7 @@ class WithFailovers(StoreAndModel):
         self.proxy.upstream = self.server.socket
         self.proxy.cut()
         # A connection that was cut is noticed by the next question, which is not one of the store's here.
-        wait_until(quietly(lambda: bool(self.client.execute_command("EVAL", "return 1", 0))), "the new primary")  # type: ignore[no-untyped-call]
+        wait_until(quietly(lambda: bool(self.client.execute_command("EVAL", "return 1", 0))), "the new primary")
         (self.model.records, self.model.marks), self.behind = self.behind, None
         self.model.bound = False
 

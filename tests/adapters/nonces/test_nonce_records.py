@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.nonces import new_nonce, new_request, soon, value_at
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.nonces.keys import bucket_of, epoch_key, nonce_key
@@ -37,7 +37,7 @@ def test_the_record_goes_from_issued_to_spent_to_done(client: redis.Redis, store
     nonce, recorder, redeemer = new_nonce(), new_request(), new_request()
     key = f"ik{{00}}:n:{nonce}"
     store.record(nonce, grant="a:b", until=soon(), request=recorder)
-    epoch = str(client.get("ik{00}:e"), "ascii").partition(":")[2]  # type: ignore[arg-type]
+    epoch = value_at(client, "ik{00}:e").partition(":")[2]
     assert client.get(key) == f"I:{epoch}:{recorder}:a:b".encode()
     store.redeem(nonce, request=redeemer)
     assert client.get(key) == f"C:{epoch}:{redeemer}:a:b".encode()
@@ -50,11 +50,11 @@ def test_a_record_with_uses_keeps_who_had_each_beside_its_grant(client: redis.Re
     nonce, recorder, first, second = new_nonce(), new_request(), new_request(), new_request()
     key, until = f"ik{{00}}:n:{nonce}", soon()
     store.record(nonce, grant="a:b", until=until, request=recorder, uses=Uses(3, "on-success"))
-    epoch = str(client.get("ik{00}:e"), "ascii").partition(":")[2]  # type: ignore[arg-type]
+    epoch = value_at(client, "ik{00}:e").partition(":")[2]
     assert client.get(key) == f"M:{epoch}:{recorder}:3,s,0,:a:b".encode()
     store.redeem(nonce, request=first)
     store.redeem(nonce, request=second, lease=60)
-    value = str(client.get(key), "ascii")  # type: ignore[arg-type]
+    value = value_at(client, key)
     till = re.fullmatch(f"M:{epoch}:{recorder}:3,s,2,:{first}C,0:{second}L([0-9]{{13}}),0:a:b", value)
     assert till is not None
     assert 50_000 < int(till[1]) - time.time() * 1000 < 61_000
@@ -70,13 +70,13 @@ def test_a_revoked_record_names_who_revoked_it_first(client: redis.Redis, store:
     store.record(nonce, grant="g", until=soon(), request=recorder)
     store.revoke(nonce, actor="ops:anna")
     store.revoke(nonce, actor="ops:ben")
-    assert str(client.get(f"ik{{00}}:n:{nonce}"), "ascii").endswith(f":{recorder}:ops:anna")  # type: ignore[arg-type]
+    assert value_at(client, f"ik{{00}}:n:{nonce}").endswith(f":{recorder}:ops:anna")
 
 
 def test_the_epoch_record_is_this_servers_id_and_eight_characters(client: redis.Redis, store: RedisNonces) -> None:
     store.ready()
     replid = client.info("replication")["master_replid"]
-    bound, _, epoch = str(client.get("ik{00}:e"), "ascii").partition(":")  # type: ignore[arg-type]
+    bound, _, epoch = value_at(client, "ik{00}:e").partition(":")
     assert bound == replid
     assert len(epoch) == 8
     assert client.ttl("ik{00}:e") == -1
@@ -136,7 +136,7 @@ def test_what_is_no_record_of_ours_is_refused(client: redis.Redis, store: RedisN
     """Also where unknown nonces are crossed off, and to the request whose id stands there."""
     store.ready()
     nonce, request = new_nonce(), new_request()
-    epoch = str(client.get("ik{00}:e"), "ascii").partition(":")[2]  # type: ignore[arg-type]
+    epoch = value_at(client, "ik{00}:e").partition(":")[2]
     client.set(f"ik{{00}}:n:{nonce}", text.format(epoch=epoch, request=request), ex=60)
     assert store.record(nonce, grant="g", until=soon(), request=request).recorded is False
     assert store.redeem(nonce, request=request, cross_off_until=soon()).outcome is Outcome.STALE

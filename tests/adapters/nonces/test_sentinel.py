@@ -69,7 +69,7 @@ def test_a_failover_by_hand_is_a_split_brain_for_a_while(topology: SentinelTopol
         assert at_old.redeem(spent, request=new_request()).outcome is Outcome.SPENT
         wait_until(lambda: all(has_caught_up(server, topology.primary) for server in topology.servers[1:]))
         with contextlib.closing(connect(f"redis://127.0.0.1:{topology.ports[3]}", connections=1)) as sentinel:
-            sentinel.execute_command("SENTINEL", "FAILOVER", PRIMARY_NAME)  # type: ignore[no-untyped-call]
+            sentinel.execute_command("SENTINEL", "FAILOVER", PRIMARY_NAME)
         wait_until(lambda: topology.ask_sentinel(topology.ports[3])["port"] != topology.ports[0], "the failover")
         with contextlib.closing(connect(topology.url, connections=2)) as new_client:
             at_new = RedisNonces(new_client, chance=os.urandom, connections=2)

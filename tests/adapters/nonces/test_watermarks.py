@@ -188,7 +188,7 @@ def test_after_the_answer_nobody_redeems_what_was_issued_before(client: redis.Re
         with ThreadPoolExecutor(threads) as pool:
             running = [pool.submit(spend, number) for number in range(threads)]
             start.wait()
-            until(lambda before=before: len(before) >= 4 * threads)  # type: ignore[misc]
+            until(lambda before=before: len(before) >= 4 * threads)  # type: ignore[misc] # a default has no type here
             stores[0].revoke_before(Watermark("subject", subject, now))
             answered.set()
             for one in running:

@@ -127,5 +127,5 @@ class Identity:
 def identify(client: redis.Redis) -> Identity:
     """Ask the server who it is. Raises redis-py's errors."""
     facts = client.info("server")
-    directory = client.execute_command("CONFIG", "GET", "dir")[b"dir"]  # type: ignore[no-untyped-call]
+    directory = client.execute_command("CONFIG", "GET", "dir")[b"dir"]
     return Identity(facts["process_id"], facts["run_id"], Path(os.fsdecode(directory)))

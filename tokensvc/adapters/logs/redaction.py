@@ -65,6 +65,9 @@ _OFTEN: Final = frozenset(["event", "subject"])
 
 _MOST_CLEAN: Final = 1024
 _MOST_REMEMBERED: Final = 128
+_SHORTEST_SECRET: Final = 8
+"""A shorter text stands in many an innocent word."""
+
 
 _SHAPES: Final = re.compile(
     r"""
@@ -91,7 +94,7 @@ class Redaction:
 
     def learn(self, secrets: Iterable[str]) -> None:
         """These texts must never be written, whatever they look like. Short ones are passed over: they are in words."""
-        self._known = tuple({*self._known, *(secret for secret in secrets if len(secret) >= 8)})  # noqa: PLR2004
+        self._known = tuple({*self._known, *(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)})
         self._clean = set()
 
     def __call__(self, _logger: object, _level: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

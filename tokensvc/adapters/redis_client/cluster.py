@@ -62,12 +62,12 @@ class Cluster:
             self._look_again(avoid=host)
             raise
 
-    def _follow(self, slot: int, host: Host, command: Sequence[Any]) -> Any:  # noqa: ANN401
+    def _follow(self, slot: int, host: Host, command: Sequence[Any]) -> Any:  # noqa: ANN401 - whatever the command answers
         asking = False
         for left in reversed(range(MOST_REDIRECTIONS + 1)):
             client = self.node(host)
             try:
-                return _ask(client, command) if asking else client.execute_command(*command)  # type: ignore[no-untyped-call]
+                return _ask(client, command) if asking else client.execute_command(*command)
             except redis_errors.AskError as exc:
                 if left == 0:
                     raise
@@ -110,7 +110,7 @@ class Cluster:
         trouble: redis_errors.RedisError = redis_errors.ConnectionError("No node of the cluster answers.")
         for host in sorted(known, key=lambda one: one == avoid):
             try:
-                owners = _owners(self.node(host).execute_command("CLUSTER SLOTS"), host)  # type: ignore[no-untyped-call]
+                owners = _owners(self.node(host).execute_command("CLUSTER SLOTS"), host)
             except redis_errors.RedisError as exc:
                 trouble = exc
                 continue
@@ -130,11 +130,11 @@ class Cluster:
             self._clients = {}
 
 
-def _ask(client: redis.Redis, command: Sequence[Any]) -> Any:  # noqa: ANN401
+def _ask(client: redis.Redis, command: Sequence[Any]) -> Any:  # noqa: ANN401 - whatever the command answers
     """Run it where its slot is being moved to, which has to be told so just before, over the same connection."""
     with client.pipeline(transaction=False) as pipeline:
-        pipeline.execute_command("ASKING")  # type: ignore[no-untyped-call]
-        pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+        pipeline.execute_command("ASKING")
+        pipeline.execute_command(*command)
         _, answer = pipeline.execute(raise_on_error=False)
     if isinstance(answer, Exception):
         raise answer

@@ -124,4 +124,4 @@ class Lined(redis.Redis):
         """Run a command and return its answer."""
         if args[0] in ("EVALSHA", "EVAL"):
             return self.line.ask(args)
-        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call] # redis-py gives it no types

@@ -87,9 +87,7 @@ def server_client(address: Address, host: Host | None, connections: int) -> redi
     if host is not None:
         place = {"connection_class": _Tcp if address.tls is None else _Tls, "host": host[0], "port": host[1]}
     everywhere = options(connections, address.credentials)
-    return from_pool(
-        BlockingConnectionPool(**place, **everywhere, **(address.tls or {}), db=address.database)  # type: ignore[no-untyped-call]
-    )
+    return from_pool(BlockingConnectionPool(**place, **everywhere, **(address.tls or {}), db=address.database))
 
 
 def sentinel_client(address: Address, host: Host) -> redis.Redis:
@@ -97,7 +95,7 @@ def sentinel_client(address: Address, host: Host) -> redis.Redis:
     connection_class = _Tcp if address.tls is None else _Tls
     everywhere = options(SENTINEL_CONNECTIONS, address.sentinel_credentials)
     return from_pool(
-        BlockingConnectionPool(  # type: ignore[no-untyped-call]
+        BlockingConnectionPool(
             connection_class=connection_class, host=host[0], port=host[1], **everywhere, **(address.tls or {})
         )
     )

@@ -21,11 +21,11 @@ from . import pools
 from .address import Address
 
 
-class _Tcp(pools.LooksOnceMore, SentinelManagedConnection):  # type: ignore[misc]
+class _Tcp(pools.LooksOnceMore, SentinelManagedConnection):  # type: ignore[misc] # redis-py's bases differ in types
     pass
 
 
-class _Tls(pools.LooksOnceMore, SentinelManagedSSLConnection):  # type: ignore[misc]
+class _Tls(pools.LooksOnceMore, SentinelManagedSSLConnection):  # type: ignore[misc] # as above
     pass
 
 
@@ -40,7 +40,7 @@ class _Pool(SentinelConnectionPool, BlockingConnectionPool):
 
 def primary_client(address: Address, connections: int) -> redis.Redis:
     """Return a client of the primary; none of the sentinels is asked before the first command."""
-    sentinels = Sentinel([])  # type: ignore[no-untyped-call]
+    sentinels = Sentinel([])
     # Not made by redis-py: it would give each of them its ten retries.
     sentinels.sentinels = [pools.sentinel_client(address, host) for host in address.hosts]
     place: dict[str, Any] = {
@@ -48,5 +48,6 @@ def primary_client(address: Address, connections: int) -> redis.Redis:
         "db": address.database,
         **(address.tls or {}),
     }
-    pool = _Pool(address.primary, sentinels, **place, **pools.options(connections, address.credentials))  # type: ignore[no-untyped-call]
+    more = pools.options(connections, address.credentials)
+    pool = _Pool(address.primary, sentinels, **place, **more)  # type: ignore[no-untyped-call] # redis-py's has no types
     return pools.from_pool(pool)

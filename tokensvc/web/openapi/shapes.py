@@ -15,7 +15,7 @@ JWT: Final = "eyJhbGciOiJIUzI1NiJ9.eyJmaWxlTmFtZSI6ImEuanBnIn0.c2lnbmF0dXJl"
 ID: Final[Node] = {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 
 
-def closed(required: dict[str, Node], optional: dict[str, Node] | None = None, **more: Any) -> Node:  # noqa: ANN401
+def closed(required: dict[str, Node], optional: dict[str, Node] | None = None, **more: Any) -> Node:  # noqa: ANN401 - any JSON
     """An object with these members and no others."""
     return {
         "type": "object",
