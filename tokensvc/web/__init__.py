@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from flask import Flask, request
 
@@ -20,14 +21,14 @@ from tokensvc.service.rights import Rights
 
 from . import problems
 from .batch import batch_blueprint
-from .credentials import credentials_blueprint
+from .credentials import Credentials, credentials_blueprint
 from .cross_site import guard
 from .demo import SignIn, demo_blueprint
 from .error_pages import error_pages_blueprint
 from .files import Signers, files_blueprint
 from .forward_auth import forward_auth_blueprint
 from .health import health_blueprint
-from .identity import install_cors, install_hosts, own_origin
+from .identity import host_check, install_cors, own_origin
 from .limits import limits_blueprint
 from .metrics import metrics_blueprint
 from .multipart import FormLimits
@@ -35,7 +36,8 @@ from .openapi import document
 from .openapi.page import openapi_blueprint
 from .operate import operate_blueprint
 from .profile_names import ProfileName
-from .redeem import redeem_blueprint
+from .redeem import Spending, redeem_blueprint
+from .short_way import ShortWay, View
 from .spans import Begin, install_spans
 from .uploads import uploads_blueprint
 
@@ -121,27 +123,44 @@ def create_app(doors: Doors) -> Flask:
     problems.install(app, doors.audit, doors.issue.profiles, doors.begin)
     if doors.begin_span is not None:
         install_spans(app, doors.begin_span)
-    install_hosts(app, doors.hosts)
+    check_host = host_check(doors.hosts)
+    app.before_request(lambda: check_host(request))
     sources = guard(doors.issue.sources, doors.origins, own_origin)
     cookies = any(source.evidence == "cookie" for source in sources.values())
     install_cors(app, doors.origins, doors.preflight_max_age, cookies=cookies)
     issue = replace(doors.issue, sources=sources)
-    app.register_blueprint(credentials_blueprint(issue))
+    credentials = Credentials(issue, doors.proxies)
+    app.register_blueprint(credentials_blueprint(credentials))
     app.register_blueprint(limits_blueprint(issue, doors.uploads.max_file_bytes if doors.uploads else None))
     app.register_blueprint(batch_blueprint(Batch(issue)))
     app.register_blueprint(health_blueprint(doors.ready, doors.stopping))
     app.register_blueprint(metrics_blueprint(doors.measured.text, doors.measured.rights))
     app.register_blueprint(error_pages_blueprint())
     app.register_blueprint(openapi_blueprint(document(uploads=doors.uploads is not None)))
-    spending = doors.redeeming
-    app.register_blueprint(redeem_blueprint(spending.redeem, spending.rights))
-    app.register_blueprint(operate_blueprint(spending.introspect, spending.revoke, spending.explain, spending.rights))
-    app.register_blueprint(forward_auth_blueprint(spending.redeem, spending.proxies, spending.throttle))
+    redeeming = doors.redeeming
+    spending = Spending(redeeming.redeem, redeeming.rights, doors.proxies)
+    app.register_blueprint(redeem_blueprint(spending))
+    app.register_blueprint(
+        operate_blueprint(redeeming.introspect, redeeming.revoke, redeeming.explain, redeeming.rights)
+    )
+    app.register_blueprint(forward_auth_blueprint(redeeming.redeem, redeeming.proxies, redeeming.throttle))
     if doors.uploads is not None:
         _install_uploads(app, doors.uploads)
     if doors.demo is not None:
         app.register_blueprint(demo_blueprint(doors.demo.sign_in, doors.demo.cookie))
+    if doors.begin_span is None:  # a span is begun and ended by Flask's hooks
+        app.wsgi_app = ShortWay(app, _plain(credentials, spending), doors.begin, check_host)  # type: ignore[method-assign] # Flask's own seam
     return app
+
+
+def _plain(credentials: Credentials, spending: Spending) -> dict[tuple[str, str], View]:
+    """The requests that come by the thousand, by method and path."""
+    views: dict[tuple[str, str], View] = {("POST", "/redeem"): spending.spend}
+    for name in credentials.issue.profiles:
+        for path in ("/auth", "/auth/default") if name == "default" else (f"/auth/{name}",):
+            views["GET", path] = partial(credentials.v1, profile=name)
+            views["POST", path] = partial(credentials.v2, profile=name)
+    return views
 
 
 def _install_uploads(app: Flask, uploads: Uploads) -> None:

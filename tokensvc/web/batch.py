@@ -13,7 +13,7 @@ from tokensvc.service.batch import MOST_IN_A_BATCH, Batch
 
 from .identity import presented
 from .json_bodies import private_json, read_object, require_members
-from .rate_headers import show_left
+from .rate_headers import left_headers
 
 MOST_BYTES: Final = 1024 * 1024
 
@@ -31,7 +31,7 @@ def batch_blueprint(batch: Batch) -> Blueprint:
         uploads, expire, key = _uploads(members), members.get("expire"), request.headers.get("Idempotency-Key")
         public_key, issued = batch.v2(profile, presented(), uploads, expire, key)
         body = {"publicKey": public_key, "credentials": [_item(token) for token in issued.credential]}
-        return show_left(private_json(body), issued.left)
+        return private_json(body, *left_headers(issued.left))
 
     return blueprint
 
@@ -43,7 +43,7 @@ def _v1(batch: Batch, profile: str, members: Mapping[str, Any]) -> Response:
         for one in issued.credential
     ]
     body = {"publicKey": issued.credential[0].public_key, "credentials": credentials}
-    return show_left(private_json(body), issued.left)
+    return private_json(body, *left_headers(issued.left))
 
 
 def _members() -> Mapping[str, Any]:

@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.wrappers import Request
 
+from tokensvc.core.addresses import Peers
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.service.issue import Issue
 
-from .identity import presented
-from .json_bodies import private_json, read_object
-from .rate_headers import show_left
+from .identity import presented_by
+from .json_bodies import Answer, private_answer, read_object_of
+from .rate_headers import left_headers
 
 
-def credentials_blueprint(issue: Issue) -> Blueprint:
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the routes do. `proxies` are as for `presented_by`."""
+
+    issue: Issue
+    proxies: Peers
+
+    def v1(self, request: Request, profile: str) -> Answer:
+        """Issue a v1 credential."""
+        issued = self.issue.v1(profile, presented_by(request, self.proxies), ask_v1(request))
+        credential = issued.credential
+        body = {
+            "token": credential.token,
+            "expire": credential.expire,
+            "signature": credential.signature,
+            "publicKey": credential.public_key,
+        }
+        return private_answer(body, *left_headers(issued.left))
+
+    def v2(self, request: Request, profile: str) -> Answer:
+        """Issue a v2 credential."""
+        issued = self.issue.v2(profile, presented_by(request, self.proxies), ask_v2(request))
+        untracked = () if issued.tracked else (("X-Tokensvc-Untracked", "store-down"),)
+        body = {"token": issued.credential}  # no other member: some clients read a map of strings
+        return private_answer(body, *untracked, *left_headers(issued.left))
+
+
+def credentials_blueprint(credentials: Credentials) -> Blueprint:
     """The routes that issue."""
     blueprint = Blueprint("credentials", __name__)
 
@@ -23,38 +55,29 @@ def credentials_blueprint(issue: Issue) -> Blueprint:
     def v1(profile: str) -> Response:
         if request.method == "HEAD":  # would issue a credential that nobody sees
             raise MethodNotAllowed(valid_methods=["GET", "POST"])
-        issued = issue.v1(profile, presented(), ask_v1())
-        credential = issued.credential
-        body = {
-            "token": credential.token,
-            "expire": credential.expire,
-            "signature": credential.signature,
-            "publicKey": credential.public_key,
-        }
-        return show_left(private_json(body), issued.left)
+        return credentials.v1(request, profile).response()
 
     @blueprint.post("/auth", defaults={"profile": "default"})
     @blueprint.post("/auth/<profile:profile>")
     def v2(profile: str) -> Response:
-        issued = issue.v2(profile, presented(), ask_v2())
-        answer = private_json({"token": issued.credential})  # no other member: some clients read a map of strings
-        if not issued.tracked:
-            answer.headers["X-Tokensvc-Untracked"] = "store-down"
-        return show_left(answer, issued.left)
+        return credentials.v2(request, profile).response()
 
     return blueprint
 
 
-def ask_v1() -> AskV1:
+_NOTHING: Final = AskV1()
+
+
+def ask_v1(request: Request) -> AskV1:
     """Read the query. Unknown members are passed over: SDKs send `t` and `sdk-version`."""
-    if not request.query_string:
-        return AskV1()
-    return AskV1(_once("token"), _once("expire"), _once("publicKey"))
+    if not request.environ.get("QUERY_STRING"):
+        return _NOTHING
+    return AskV1(*(_once(request, name) for name in ("token", "expire", "publicKey")))
 
 
-def ask_v2() -> AskV2:
+def ask_v2(request: Request) -> AskV2:
     """Read the body as JSON whatever its Content-Type: jQuery's documented sample labels it as a form."""
-    members = read_object()
+    members = read_object_of(request)
     payload = members.get("uploadPayload")
     if not isinstance(payload, dict):
         raise Refusal(
@@ -66,7 +89,7 @@ def ask_v2() -> AskV2:
     return AskV2(payload, members.get("expire"), members.get("publicKey"))
 
 
-def _once(name: str) -> str | None:
+def _once(request: Request, name: str) -> str | None:
     values = request.args.getlist(name)
     if len(values) > 1:
         raise Refusal(Code.REQUEST_MALFORMED, f"{name} is given twice.", "Give it once.", field=name)

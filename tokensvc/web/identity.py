@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import MethodNotAllowed, NotFound, SecurityError
+from werkzeug.wrappers import Request
 
-from tokensvc.core.addresses import NOBODY, address_to_slow_down
+from tokensvc.core.addresses import NOBODY, Peers, address_to_slow_down
 from tokensvc.core.callers import Presented
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.hosts import HostNames
@@ -26,31 +28,49 @@ _NO_COOKIES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def presented() -> Presented:
-    """The current request as caller sources see it."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    cookies = request.cookies if "cookie" in headers else _NO_COOKIES
-    return Presented(headers, cookies, request.remote_addr or "unix", client_address())
+    """Flask's current request as caller sources see it."""
+    return presented_by(request, _proxies())
 
 
 def client_address() -> str:
-    """Whom the current request comes from, for slowing down."""
-    forwarded_for = request.headers.get("X-Forwarded-For", "")
-    return address_to_slow_down(request.remote_addr or "unix", forwarded_for, current_app.config.get("PROXIES", NOBODY))
+    """Whom Flask's current request comes from, for slowing down."""
+    return _client_address(request, _proxies())
 
 
-def install_hosts(app: Flask, hosts: Iterable[str]) -> None:
-    """Answer requests to these hosts only, on any port; without any, all (DNS rebinding is what this is against).
+def _proxies() -> Peers:
+    proxies: Peers = current_app.config.get("PROXIES", NOBODY)
+    return proxies
 
-    Flask's TRUSTED_HOSTS would cut a listed `[::1]` at its first colon.
+
+def presented_by(request: Request, proxies: Peers) -> Presented:
+    """A request as caller sources see it. `proxies` are those that may say whom they ask for."""
+    headers = {_header_name(key): text for key, text in request.environ.items() if key.startswith("HTTP_")}
+    cookies = request.cookies if "cookie" in headers else _NO_COOKIES
+    return Presented(headers, cookies, request.remote_addr or "unix", _client_address(request, proxies))
+
+
+@lru_cache(maxsize=256)
+def _header_name(key: str) -> str:
+    return key.removeprefix("HTTP_").replace("_", "-").lower()
+
+
+def _client_address(request: Request, proxies: Peers) -> str:
+    forwarded_for = request.environ.get("HTTP_X_FORWARDED_FOR", "")
+    return address_to_slow_down(request.remote_addr or "unix", forwarded_for, proxies)
+
+
+def host_check(hosts: Iterable[str]) -> Callable[[Request], None]:
+    """Refuses requests to other hosts than these, on any port; without any, none.
+
+    DNS rebinding is what this is against. Flask's TRUSTED_HOSTS would cut a listed `[::1]` at its first colon.
     """
     known = HostNames.of(hosts)
-    if not known:
-        return
 
-    @app.before_request
-    def check_host() -> None:
-        if _host_name(request.host) not in known:
+    def check_host(request: Request) -> None:
+        if known and _host_name(request.host) not in known:
             raise SecurityError
+
+    return check_host
 
 
 def _host_name(host: str) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from flask import Response, json, request
+from flask import Response, request
 from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.wrappers import Request
 
 from tokensvc.core import strict_json
 from tokensvc.core.errors import Code, Refusal
@@ -15,7 +18,12 @@ MAX_BODY_BYTES: Final = 64 * 1024
 
 
 def read_object(most_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
-    """Read the current request's body as one JSON object, whatever its Content-Type, or raise a refusal."""
+    """Read the body of Flask's current request as one JSON object; see `read_object_of`."""
+    return read_object_of(request, most_bytes)
+
+
+def read_object_of(request: Request, most_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
+    """Read a request's body as one JSON object, whatever its Content-Type, or raise a refusal."""
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMediaType
     if (request.content_length or 0) > most_bytes:
@@ -49,10 +57,30 @@ def text_of(members: Mapping[str, object], name: str) -> str:
     return value
 
 
-def private_json(body: Mapping[str, Any]) -> Response:
-    """An answer that holds, or speaks of, a credential."""
-    return Response(json.dumps(body), headers=_PRIVATE)
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A yes that holds, or speaks of, a credential, before any class of a framework is made of it."""
 
+    body: bytes
+    headers: list[tuple[str, str]]
+
+    def response(self) -> Response:
+        """As a view of Flask returns it."""
+        return Response(self.body, headers=self.headers)
+
+
+def private_answer(body: Mapping[str, Any], *more: tuple[str, str]) -> Answer:
+    """This JSON, with what keeps it out of every cache and with more headers."""
+    text = _dumps(body).encode()
+    return Answer(text, [*_PRIVATE, ("Content-Length", str(len(text))), *more])
+
+
+def private_json(body: Mapping[str, Any], *more: tuple[str, str]) -> Response:
+    """The same for a view of Flask."""
+    return private_answer(body, *more).response()
+
+
+_dumps: Final = json.JSONEncoder().encode
 
 _PRIVATE: Final = (
     ("Content-Type", "application/json"),

@@ -12,7 +12,7 @@ from tokensvc.service.issue import Issue
 
 from .identity import presented
 from .json_bodies import private_json
-from .rate_headers import show_left
+from .rate_headers import left_headers
 
 
 def limits_blueprint(issue: Issue, plan_max_bytes: int | None) -> Blueprint:
@@ -23,7 +23,7 @@ def limits_blueprint(issue: Issue, plan_max_bytes: int | None) -> Blueprint:
     @blueprint.get("/auth/<profile:profile>/limits")
     def limits(profile: str) -> Response:
         offer, remaining, left = issue.offer(profile, presented())
-        return show_left(private_json(_rendered(offer, remaining, plan_max_bytes)), left)
+        return private_json(_rendered(offer, remaining, plan_max_bytes), *left_headers(left))
 
     return blueprint
 

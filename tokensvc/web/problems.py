@@ -9,16 +9,18 @@ import logging
 import secrets
 from collections.abc import Callable, Collection
 from typing import Final
+from wsgiref.types import WSGIEnvironment
 
 from flask import Flask, Response, current_app, g, json, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, ServiceUnavailable, TooManyRequests
+from werkzeug.wrappers import Request
 
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.trail import Trail, trail_of
 from tokensvc.ports import Audit
 
 from . import imagekit
-from .rate_headers import show
+from .rate_headers import rate_headers
 
 _LOG = logging.getLogger("tokensvc")
 
@@ -84,8 +86,21 @@ def request_id() -> str:
 
 
 def _name_request() -> None:
-    g.trail = trail_of(request.headers.get("Traceparent", ""), secrets.token_bytes)
-    current_app.config["BEGIN"](g.trail)
+    g.trail = begin_trail(request, current_app.config["BEGIN"])
+
+
+def begin_trail(request: Request, begin: Callable[[Trail], None]) -> Trail:
+    """Name a request, and tell `begin`."""
+    trail = trail_of(request.environ.get("HTTP_TRACEPARENT", ""), secrets.token_bytes)
+    begin(trail)
+    return trail
+
+
+def answer_to(app: Flask, exc: Exception, environ: WSGIEnvironment, trail: Trail) -> Response:
+    """What Flask answers to what was raised outside of it while this request, so named, was answered."""
+    with app.request_context(environ):
+        g.trail = trail
+        return app.finalize_request(app.handle_user_exception(exc))
 
 
 def refused(refusal: Refusal, status: int | None = None) -> Response:
@@ -120,7 +135,7 @@ def _say_when(answer: Response, refusal: Refusal) -> None:
     if refusal.retry_after is not None:
         answer.headers["Retry-After"] = str(refusal.retry_after)
     if refusal.allowance is not None and refusal.retry_after is not None:
-        show(answer, refusal.allowance, 0, refusal.retry_after)
+        answer.headers.extend(rate_headers(refusal.allowance, 0, refusal.retry_after))
 
 
 def _unavailable(outage: Outage) -> Response:

@@ -6,22 +6,22 @@ first is told.
 
 from __future__ import annotations
 
-from flask import Response
-
 from tokensvc.core.errors import Allowance
 from tokensvc.core.quotas import Left
 
+Header = tuple[str, str]
 
-def show(answer: Response, limit: Allowance, left: int, seconds: int | None = None) -> None:
+
+def rate_headers(limit: Allowance, left: int, seconds: int | None = None) -> tuple[Header, Header]:
     """Tell the limit, how many are left of it, and the seconds until there are more, where they are known."""
     window = "" if limit.seconds is None else f";w={limit.seconds}"
     when = "" if seconds is None else f";t={seconds}"
-    answer.headers["RateLimit-Policy"] = f'"{limit.name}";q={limit.count}{window}'
-    answer.headers["RateLimit"] = f'"{limit.name}";r={left}{when}'
+    return (
+        ("RateLimit-Policy", f'"{limit.name}";q={limit.count}{window}'),
+        ("RateLimit", f'"{limit.name}";r={left}{when}'),
+    )
 
 
-def show_left(answer: Response, left: Left | None) -> Response:
-    """The same answer, telling what is left where that is counted."""
-    if left is not None:
-        show(answer, left.allowance, left.count)
-    return answer
+def left_headers(left: Left | None) -> tuple[Header, ...]:
+    """Tell what is left, where that is counted."""
+    return () if left is None else rate_headers(left.allowance, left.count)

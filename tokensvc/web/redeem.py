@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from flask import Blueprint, Response, request
+from werkzeug.wrappers import Request
 
 from tokensvc.core import strict_json
+from tokensvc.core.addresses import Peers
 from tokensvc.core.callers import Caller
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.nonces import Version
 from tokensvc.service.redeem import Redeem, Spend, Spent
 from tokensvc.service.rights import Rights
 
-from .identity import presented
-from .json_bodies import private_json, read_object, require_members, text_of
+from .identity import presented_by
+from .json_bodies import Answer, private_answer, read_object_of, require_members, text_of
 
 _CREDENTIAL: Final[Mapping[Version, tuple[str, ...]]] = {
     "v1": ("token", "expire", "signature", "publicKey"),
@@ -23,15 +26,29 @@ _CREDENTIAL: Final[Mapping[Version, tuple[str, ...]]] = {
 }
 
 
-def redeem_blueprint(redeem: Redeem, rights: Rights) -> Blueprint:
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What the route does. `proxies` are as for `presented_by`."""
+
+    redeem: Redeem
+    rights: Rights
+    proxies: Peers
+
+    def spend(self, request: Request) -> Answer:
+        """Spend a credential."""
+        caller = self.rights.require(presented_by(request, self.proxies), "redeem")
+        key = request.headers.get("Idempotency-Key")
+        spent = self.redeem(_spend(read_object_of(request), caller, key))
+        return private_answer({"outcome": "spent", "grant": granted(spent)})
+
+
+def redeem_blueprint(spending: Spending) -> Blueprint:
     """The route that spends."""
     blueprint = Blueprint("redeem", __name__)
 
     @blueprint.post("/redeem")
     def spend() -> Response:
-        caller = rights.require(presented(), "redeem")
-        spent = redeem(_spend(read_object(), caller))
-        return private_json({"outcome": "spent", "grant": granted(spent)})
+        return spending.spend(request).response()
 
     return blueprint
 
@@ -97,8 +114,7 @@ def granted(spent: Spent) -> dict[str, Any]:
     return members
 
 
-def _spend(members: Mapping[str, Any], caller: Caller) -> Spend:
+def _spend(members: Mapping[str, Any], caller: Caller, key: str | None) -> Spend:
     require_members(members, frozenset({"version", "fields", *_CREDENTIAL["v1"]}))
     version, credential = read_credential(members)
-    key = request.headers.get("Idempotency-Key")
     return Spend(version, credential, read_fields(members), caller, key)

@@ -78,7 +78,7 @@ def test_the_lines_of_a_batch_are_those_that_would_be_written_one_by_one(
 ) -> None:
     facts.pop("nonce", None)
     with pytest.MonkeyPatch.context() as still, lines.written_to(io.StringIO()) as stream:
-        still.setattr(lines, "_iso", lambda _time: "2026-01-02T03:04:05.678901Z")
+        still.setattr(lines, "_stamp", lambda *_: {"time": "2026-01-02T03:04:05.678901Z"})
         still.setattr(lines, "request_facts", dict)
         still.setattr(lines.SINK, "render", lines.json_line if form == "json" else lines.ConsoleLine(colors=False))
         for nonce in nonces:

@@ -28,6 +28,7 @@ _Stream = TypeVar("_Stream", bound=TextIO)
 
 _dumps: Final = json.JSONEncoder(default=repr).encode
 _CONTROL: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # a traceback keeps its lines
+_stamp: Final = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")
 _AT_ONCE_BYTES: Final = select.PIPE_BUF
 """As many bytes into a pipe are one write to whoever reads it (POSIX)."""
 
@@ -111,12 +112,8 @@ def say_each(level: str, event: str, facts: Mapping[str, Any], nonces: Iterable[
 
 
 def _opened(level: str, event: str, facts: Mapping[str, Any]) -> Facts:
-    opened = {"time": _iso(datetime.now(UTC)), "level": level, "event": event, **request_facts(), **facts}
+    opened = {**_stamp(None, level, {}), "level": level, "event": event, **request_facts(), **facts}
     return REDACTION(None, level, opened)
-
-
-def _iso(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")
 
 
 class RecordLine(logging.Formatter):
@@ -126,7 +123,7 @@ class RecordLine(logging.Formatter):
         """The line."""
         level = record.levelname.lower()
         facts: dict[str, Any] = {
-            "time": _iso(datetime.fromtimestamp(record.created, UTC)),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
             "level": level,
             "event": "logged",
         }
