@@ -5,8 +5,8 @@ A gevent worker serves all its requests in one thread; what blocks that blocks t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 import gevent
@@ -35,8 +35,9 @@ def aside(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) ->
     return function(*args, **kwargs)
 
 
-@contextmanager
-def within(seconds: float) -> Iterator[None]:
+def within(seconds: float) -> AbstractContextManager[object]:
     """A block that is ended by TimeoutError after so many seconds, where requests share a thread (a gevent worker)."""
-    with gevent.Timeout(seconds, TimeoutError()) if monkey.is_module_patched("socket") else nullcontext():
-        yield
+    if not monkey.is_module_patched("socket"):
+        return nullcontext()
+    block: AbstractContextManager[object] = gevent.Timeout(seconds, TimeoutError())
+    return block
