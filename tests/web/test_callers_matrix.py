@@ -497,7 +497,7 @@ def test_api_keys_are_found_without_their_digests_and_compared_in_constant_time(
     assert answer.status_code == (401 if presented is None else 200)
     assert compared == ([] if presented is None else [(digests[presented], digests[presented])])
     sources = [source for source in service.issue.sources.values() if isinstance(source, api_keys.ApiKeys)]
-    assert {type(number) for source in sources for number in source._holders} == {int}
+    assert {type(number) for source in sources for number in source._callers} == {int}
 
 
 @pytest.mark.parametrize("presented", ["first", "last", "unknown"])

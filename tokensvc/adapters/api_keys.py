@@ -33,11 +33,10 @@ class ApiKeys:
     evidence: Final[Evidence] = "header"
 
     def __init__(self, source: str, holders: Mapping[str, Holder]) -> None:
-        self._source = source
-        self._holders: dict[int, list[tuple[bytes, Holder]]] = {}
+        self._callers: dict[int, list[tuple[bytes, Caller]]] = {}
         for text, holder in holders.items():
-            known = bytes.fromhex(text)
-            self._holders.setdefault(hash(known), []).append((known, holder))
+            known, caller = bytes.fromhex(text), Caller(source, holder.subject, holder.may)
+            self._callers.setdefault(hash(known), []).append((known, caller))
 
     def identify(self, presented: Presented) -> Caller | None:
         """Return the key's holder; a bearer token without our prefix is somebody else's evidence."""
@@ -47,16 +46,16 @@ class ApiKeys:
         digest, found = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest(), None
         # A table takes as long for the thousandth key as for the first. It goes by Python's hash, which is keyed anew
         # in each process, so its time tells nothing of a digest; and digests are compared in constant time.
-        for known, holder in self._holders.get(hash(digest), ()):
+        for known, caller in self._callers.get(hash(digest), ()):
             if same(known, digest):
-                found = holder
+                found = caller
         if found is None:
             raise Refusal(
                 Code.CALLER_INVALID,
                 "The api key is not known here.",
                 "Make one with `tokensvc keys new` and configure it.",
             )
-        return Caller(self._source, found.subject, found.may)
+        return found
 
 
 def new_api_key(chance: Chance) -> tuple[str, str]:

@@ -17,10 +17,11 @@ from tokensvc.core.keys import KeyPair
 from tokensvc.core.nonces import nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile
+from tokensvc.core.quotas import Quota
 from tokensvc.core.window import Window
 from tokensvc.ports import Entry, Recording, RecordOutcome
 
-from .issue import MOST_STEPS_BACK, Issue, Issued, require_share
+from .issue import MOST_STEPS_BACK, Issue, Issued, left_after, require_share
 from .receipts import Repeatable, repeatable
 from .request_names import new_request
 from .tokens import Fits, new_tokens
@@ -50,16 +51,17 @@ class Batch:
         repeat = repeatable(ring, profile, caller, key, ["v1", count])
         grant = policy.decide(profile, caller, AskV1(), self.issue.clock())
         pair, request, fits = ring.signing, new_request(self.issue.chance), self.issue.fits(grant)
+        quota = self.issue.quota(grant)
         text, until = grant.to_text(), grant.window.record_until
         for _ in range(_MOST_ROUNDS):
             made = v1.mint_all(pair, new_tokens(self.issue.chance, count, fits), grant.window)
             entries = [Entry(nonce_id(grant.account, "v1", one.token.encode()), text, until) for one in made]
             items = () if repeat is None else [[one.token, one.expire, one.signature, one.public_key] for one in made]
-            recording = self._record(grant, entries, request, repeat, items)
+            recording = self._record(grant, entries, request, quota, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
                 return Issued([v1.Credential(*item) for item in repeat.items(recording.receipt)])
             if recording.recorded:
-                return Issued(made, self.issue.left(grant, recording))
+                return Issued(made, left_after(quota, recording))
         raise Refusal(Code.TOKEN_EXISTS, "No new tokens could be found.", "Try again.")
 
     def v2(
@@ -86,9 +88,11 @@ class Batch:
         for place, payload in enumerate(uploads):
             try:
                 ask = AskV2(_object(payload), expire)
-                terms = terms or policy.terms_of(profile, caller, ask, now)
+                if terms is None:
+                    terms = policy.terms_of(profile, caller, ask, now)
                 grant = policy.grant(terms, ask)
-                fits = fits or self.issue.fits(grant)
+                if not drafts:
+                    fits = self.issue.fits(grant)
                 drafts[place] = _Draft.of(pair, grant, grant.window, fits)
             except Refusal as refusal:
                 if refusal.code not in _OF_ONE_UPLOAD:
@@ -101,12 +105,13 @@ class Batch:
             items = () if repeat is None else (pair.public_key, *(_item(one) for one in answer))
             first = drafts[places[0]].grant
             entries = list(_entries(first.to_text(), [drafts[place] for place in places]))
-            recording = self._record(first, entries, request, repeat, items)
+            quota = self.issue.quota(first)
+            recording = self._record(first, entries, request, quota, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
                 public_key, *kept = repeat.items(recording.receipt)
                 return public_key, Issued([_of_item(item) for item in kept])
             if recording.recorded:
-                left = self.issue.left(first, recording)
+                left = left_after(quota, recording)
                 break
             for number in recording.known:
                 _step(pair, drafts, places[number])
@@ -128,11 +133,12 @@ class Batch:
         grant: Grant,
         entries: Sequence[Entry],
         request: str,
+        quota: Quota | None,
         repeat: Repeatable | None,
         items: Sequence[Any],
     ) -> Recording:
         """Record all of them, or none. `grant` is one of theirs; `items` are what is kept of them for a repetition."""
-        quota, receipt = self.issue.quota(grant), None
+        receipt = None
         if repeat is not None:
             receipt = repeat.receipt(items, max(entry.until for entry in entries), self.issue.chance)
         recording = self.issue.nonces.record_batch(

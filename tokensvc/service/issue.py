@@ -62,19 +62,20 @@ class Issue:
     def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> Issued[v1.Credential]:
         """Issue a v1 credential, or raise a refusal or an outage."""
         grant, _ = self._decide(profile_name, presented, ask)
-        ring, fits, moved = self.rings[grant.account], self._fits(grant), False
+        ring, quota, moved = self.rings[grant.account], self.quota(grant), False
+        fits = None if quota is None else self.fits(grant)
         for _ in range(_MOST_OWN_TOKENS):
             token = grant.token or new_token(self.chance, fits)
             credential = v1.mint(ring.signing, token, grant.window)
             try:
-                recording = self._record(grant, token.encode(), grant.window.record_until)
+                recording = self._record(grant, token.encode(), grant.window.record_until, quota)
             except Unanswered:
                 if moved or (fits := self._elsewhere(grant, token.encode())) is None:
                     raise
                 moved = True
                 continue
             if recording.recorded:
-                return Issued(credential, self.left(grant, recording))
+                return Issued(credential, left_after(quota, recording))
             if grant.token is not None:
                 raise Refusal(
                     Code.TOKEN_EXISTS,
@@ -91,16 +92,17 @@ class Issue:
         by whole seconds until it is new: its lifetime is as asked or up to 30 s less, never more.
         """
         grant, caller = self._decide(profile_name, presented, ask)
-        ring, fits, moved, tracked = self.rings[grant.account], self._fits(grant), False, True
+        ring, quota, moved, tracked = self.rings[grant.account], self.quota(grant), False, True
+        fits = None if quota is None else self.fits(grant)
         for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
             window = grant.window.earlier(step)
             token = v2.mint(ring.signing, grant.parameters, window, fits)
             material = v2.signing_input(token)
             if tracked:
                 try:
-                    recording = self._record(grant, material, window.record_until)
+                    recording = self._record(grant, material, window.record_until, quota)
                     if recording.recorded:
-                        return Issued(token, self.left(grant, recording))
+                        return Issued(token, left_after(quota, recording))
                 except Unanswered:
                     if not moved and (other := self._elsewhere(grant, material)) is not None:
                         fits, moved = other, True
@@ -198,10 +200,9 @@ class Issue:
         if redemption.outcome is not Outcome.SPENT:
             raise Refusal(Code.CALLER_INVALID, "The ticket was used before.", "Fetch a new ticket for each credential.")
 
-    def _record(self, grant: Grant, material: bytes, until: int) -> Recording:
+    def _record(self, grant: Grant, material: bytes, until: int, quota: Quota | None) -> Recording:
         """What came of it: recorded, or it exists; a refusal if the subject has had its share."""
         nonce, request = nonce_id(grant.account, grant.version, material), new_request(self.chance)
-        quota = self.quota(grant)
         recording = self.nonces.record(
             nonce, grant=grant.to_text(), until=until, request=request, quota=quota, uses=grant.uses
         )
@@ -214,22 +215,12 @@ class Issue:
         """What the grant's subject may have under its profile; None if that is not limited."""
         return _quota_of(self.profiles[grant.profile], grant.source, grant.subject)
 
-    def left(self, grant: Grant, recording: Recording) -> Left | None:
-        """How much more there is for the grant's subject after this recording; None if that is not counted."""
-        quota = self.quota(grant)
-        if quota is None or recording.limit is None or recording.remaining is None:
-            return None
-        return Left(allowance_of(quota, recording.limit), recording.remaining)
-
     def fits(self, grant: Grant) -> Fits | None:
         """Says of the material of a nonce whether it would be beside its subject; None if it is wherever it is."""
         if self.nonces.in_one_place():
             return None
         home = subject_id(grant.account, grant.profile, grant.source, grant.subject)
         return lambda material: self.nonces.beside(nonce_id(grant.account, grant.version, material), home)
-
-    def _fits(self, grant: Grant) -> Fits | None:
-        return None if self.quota(grant) is None else self.fits(grant)
 
     def _elsewhere(self, grant: Grant, material: bytes) -> Fits | None:
         """What fits a server other than the one that did not answer about that material; None if there is none.
@@ -263,6 +254,13 @@ def require_share(quota: Quota | None, recording: Recording) -> None:
     """Raise the refusal that the recording came to, if the subject has had its share."""
     if quota is not None and recording.limit is not None and not recording.recorded:
         raise refusal_of(quota, recording.limit, recording.retry_after)
+
+
+def left_after(quota: Quota | None, recording: Recording) -> Left | None:
+    """How much more there is for a subject after this recording; None if that is not counted."""
+    if quota is None or recording.limit is None or recording.remaining is None:
+        return None
+    return Left(allowance_of(quota, recording.limit), recording.remaining)
 
 
 def _quota_of(profile: Profile, source: str, subject: str) -> Quota | None:

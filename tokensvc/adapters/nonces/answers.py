@@ -17,6 +17,8 @@ _LIMITS: Final[dict[str, tuple[LimitName, RecordOutcome]]] = {
     "outstanding": ("outstanding", RecordOutcome.QUOTA_EXCEEDED),
 }
 
+_OUTCOMES: Final = {str(outcome): outcome for outcome in RecordOutcome}
+
 UNRECORDED: Final = {
     "stale": "The nonce store was restarted or replaced while the credential was being recorded.",
     "late": "The nonce store's clock is past the time until which the record must be kept: compare the clocks.",
@@ -29,7 +31,7 @@ def recording_of(word: str, rest: Sequence[str]) -> Recording:
     if word in _LIMITS:
         limit, outcome = _LIMITS[word]
         return Recording(outcome, limit, int(rest[0]))
-    match RecordOutcome(word):
+    match _OUTCOMES[word]:
         case RecordOutcome.EXISTS:
             return Recording(RecordOutcome.EXISTS, known=tuple(int(place) for place in rest))
         case RecordOutcome.AGAIN:
