@@ -34,7 +34,7 @@ NAMED = {
     ("name", "sha"),
     [
         ("record", "3f5d76a5db6423180a583aaddce2b77a58efda56"),
-        ("record_batch", "9ccc6dbc1cc87fda7d9ec063a86d315e5ac727b5"),
+        ("record_batch", "91e60cc1d5ec2666ba61f42aa90e98a7306f846b"),
         ("redeem", "bb46cab48180ed69271febc6d03f4e6f4d8c9dd4"),
         ("commit", "522e9d418ffbe95ae89668bfd8ff94b5a3a9c4ce"),
         ("release", "6f7709ac5bde60627a519402b32c3a0c205082e1"),
