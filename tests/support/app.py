@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import secrets
 import struct
@@ -203,7 +204,7 @@ class Service:
             uploads=uploads_of(self.settings, self.accept, self.files),
             demo=Demo(demo, COOKIE),
             audit=wiring.audit(),
-            measured=Measured(wiring.metrics().text, self.rights),
+            measured=Measured(functools.partial(wiring.metrics().text, self.nonces.outstanding), self.rights),
             begin=about.begin,
             stopping=lambda: False,
         )

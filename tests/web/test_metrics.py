@@ -185,6 +185,17 @@ def test_a_refusal_is_counted_by_code_and_profile_but_not_under_a_name_that_is_n
     assert "CANARYprofile" not in service.send("GET", "/metrics").get_data(as_text=True)
 
 
+def test_the_outstanding_are_told_and_while_the_store_is_silent_there_is_no_figure(make_service: ServiceMaker) -> None:
+    with Valkey() as own:
+        service: Service = make_service(store=own)
+        for _ in range(3):
+            service.credential()
+        assert service.upload_v1(service.credential()).status_code == 200
+        assert totals(service)["tokensvc_outstanding", frozenset()] == 3
+        own.kill()
+        assert [name for name, _ in totals(service) if name == "tokensvc_outstanding"] == []
+
+
 def test_a_store_that_is_gone_is_counted_with_its_breaker_and_the_open_throttle(make_service: ServiceMaker) -> None:
     with Valkey() as own:
         service: Service = make_service(store=own)

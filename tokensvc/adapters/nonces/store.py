@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from tokensvc.adapters.redis_client import Client
+from tokensvc.adapters.redis_client import Client, Cluster
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import Quota, Remaining
 from tokensvc.core.uses import ONCE, Uses
@@ -21,6 +21,7 @@ from tokensvc.ports import Audit, Chance, Clock, Entry, Outcome, Receipt, Record
 from . import scripts
 from .answers import UNRECORDED, recording_of
 from .arguments import batch_texts, checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
+from .census import Census
 from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key, stand_in
 from .questions import Observe, Questions
 from .readiness import Readiness
@@ -77,6 +78,7 @@ class RedisNonces:
             monotonic=monotonic,
         )
         self._readiness = Readiness(self._questions, buckets, clock, audit)
+        self._census = Census(self._questions, buckets, isinstance(client, Cluster))
 
     def record(
         self,
@@ -241,6 +243,10 @@ class RedisNonces:
         """What the nonce is now; nothing is changed. It may be something else by the time that the answer is read."""
         word, *rest = self._ask(scripts.LOOK, nonce, "1" if cross_off else "", *origin_texts(origin))
         return Standing(None, rest[0], int(rest[1])) if word == "issued" else Standing(Outcome(word))
+
+    def outstanding(self) -> int:
+        """How many nonces could be spent now; about, if the store has more keys than `census.MOST_LOOKED_AT`."""
+        return self._census.outstanding()
 
     def ready(self) -> tuple[str, ...]:
         """Return the servers where record and redeem would not work now, as `host:port`; raise Outage if it is all."""
