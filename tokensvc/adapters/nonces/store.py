@@ -207,7 +207,7 @@ class RedisNonces:
             case Outcome.HELD:
                 return Redemption(Outcome.HELD, retry_after=int(rest[0]))
             case refused:
-                return Redemption(refused)
+                return Redemption(refused, refused_grant=rest[0] if rest else "")
 
     def commit(self, nonce: NonceId, *, request: str) -> Outcome:
         """Spend what `request` has claimed, if it still has it."""
