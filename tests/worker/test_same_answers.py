@@ -267,7 +267,7 @@ def requests(draw: st.DrawFn) -> bytes:
 def test_put_together_at_random(servers: Pair, asked: list[bytes], cuts: list[int]) -> None:
     whole = b"".join([*asked, LAST])
     places = sorted({0, len(whole), *(cut for cut in cuts if cut < len(whole))})
-    alike(servers, [whole[start:end] for start, end in pairwise(places)])
+    alike(servers, [whole[start:end] for start, end in pairwise(places)], with_reasons=False)
 
 
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -280,4 +280,4 @@ def test_with_one_byte_changed(servers: Pair, whole: bytes, draw: st.DataObject)
         if how == "gone"
         else draw.draw(st.sampled_from(b"\0\t\n\r :,;_-/?#%\x7f\x80\xff0A").map(lambda each: bytes([each])))
     )
-    alike(servers, [whole[:place] + byte + whole[place + (how != "added") :] + LAST])
+    alike(servers, [whole[:place] + byte + whole[place + (how != "added") :] + LAST], with_reasons=False)
