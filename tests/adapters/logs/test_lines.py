@@ -102,15 +102,16 @@ def test_a_line_is_written_whole_and_at_once(tmp_path: Path, monkeypatch: pytest
 def test_the_lines_of_a_batch_are_those_that_would_be_written_one_by_one(
     form: lines.Form, facts: dict[str, str | int], nonces: list[str]
 ) -> None:
-    facts.pop("nonce", None)
+    for taken in ("event", "nonce", "nonces"):
+        facts.pop(taken, None)
     with pytest.MonkeyPatch.context() as still, lines.written_to(io.StringIO()) as stream:
         still.setattr(lines, "_stamp", lambda *_: {"time": "2026-01-02T03:04:05.678901Z"})
         still.setattr(lines, "request_facts", dict)
         still.setattr(lines.SINK, "render", lines.json_line if form == "json" else lines.ConsoleLine(colors=False))
         for nonce in nonces:
-            lines.say("info", "issued", {**facts, "nonce": nonce})
+            EventLog().note("issued", {**facts, "nonce": nonce})
         one_by_one = stream.getvalue()
-        lines.say_each("info", "issued", facts, nonces)
+        EventLog().note_each("issued", facts, nonces)
         assert stream.getvalue() == 2 * one_by_one
 
 
