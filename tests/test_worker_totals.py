@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.processes import until
-from tests.support.service import PATIENCE_SECONDS, Client, Deployment, Running, free_port, running, serving
+from tests.support.service import PATIENCE_SECONDS, Client, Deployment, Running, free_port, running, serving, tokensvc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.valkey import Valkey
 
-pytestmark = pytest.mark.xdist_group("launcher")
+pytestmark = pytest.mark.alone
 ISSUED = re.compile(
     rb'^tokensvc_events_total\{code="",event="issued",profile="default",version="v1"\} ([0-9.]+)$', re.MULTILINE
 )
@@ -45,6 +45,14 @@ def issued(client: Client) -> int:
     assert answer.status == 200, answer
     found = ISSUED.search(answer.body)
     return int(float(found[1])) if found else 0
+
+
+def outstanding(client: Client) -> int:
+    """How many credentials could be spent now, by what `/metrics` says."""
+    (found,) = re.findall(
+        r"^tokensvc_outstanding ([0-9.]+)$", client.request("GET", "/metrics").body.decode(), re.MULTILINE
+    )
+    return int(float(found))
 
 
 def figures(client: Client) -> set[str]:
@@ -112,6 +120,46 @@ def test_totals_are_right_over_workers_killed_ones_and_reloads(tmp_path_factory:
 
     with serving(deployment) as (service, client):
         assert issued(client) == 0, "a new start begins at nothing"
+        assert service.stop() == 0
+
+
+def test_the_outstanding_are_right_whoever_issued_and_spent_and_whatever_was_restarted(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """On the embedded store. Of those with two uses the first leaves one."""
+    deployment = Deployment(tmp_path_factory.mktemp("o"))
+    deployment.write("uses = 2\n[profiles.once]\ncallers = ['backend']\n")
+    once = {"Authorization": f"Bearer {deployment.api_key}"}
+    with serving(deployment) as (service, client):
+        one, two = sorted(service.workers)
+        with only(service, one):
+            twice = [client.credential() for _ in range(4)]
+            for _ in range(3):
+                assert client.request("GET", "/auth/once", headers=once).status == 200
+            assert outstanding(client) == 7
+        with only(service, two):
+            assert outstanding(client) == 7
+            assert client.upload(twice[0]).status == 200
+            assert outstanding(client) == 7
+            assert client.upload(twice[0]).status == 200
+            assert client.upload(twice[0]).status == 400
+            assert outstanding(client) == 6
+        for worker in service.workers:
+            os.kill(worker, signal.SIGKILL)
+        until(lambda: len(service.workers - {one, two}) == 2, within_seconds=PATIENCE_SECONDS)
+        until(client.is_ready, within_seconds=PATIENCE_SECONDS)
+        assert outstanding(client) == 6
+        os.kill(service.valkey, signal.SIGKILL)
+        until(client.is_ready, within_seconds=PATIENCE_SECONDS)
+        assert outstanding(client) == 6, "it comes back with its file"
+        (deployment.folder / "token").write_text(twice[1]["token"])
+        revoked = tokensvc("revoke", str(deployment.folder / "token"), **deployment.environment)
+        assert revoked.returncode == 0, revoked.stderr
+        assert outstanding(client) == 5
+        assert service.stop() == 0
+
+    with serving(deployment) as (service, client):
+        assert outstanding(client) == 5
         assert service.stop() == 0
 
 

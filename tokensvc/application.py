@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 
 from flask import Flask
@@ -74,7 +75,7 @@ def doors(settings: Settings) -> Doors:
         uploads,
         demo,
         wiring.audit(settings),
-        Measured(wiring.metrics().text, wiring.rights(sources, throttle)),
+        Measured(functools.partial(wiring.metrics().text, nonces.outstanding), wiring.rights(sources, throttle)),
         wiring.stopping,
         begin=about.begin,
         begin_span=None if spans is None else spans.begin,

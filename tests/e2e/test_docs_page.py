@@ -13,8 +13,6 @@ from tests.support.server import Service
 from tokensvc.web.openapi import document
 from tokensvc.web.openapi.page import operations
 
-pytestmark = pytest.mark.xdist_group("plain")
-
 SIZES: Final = {"phone": (360, 740), "desk": (1280, 900)}
 
 

@@ -153,6 +153,12 @@ def test_an_upload_is_counted_from_issue_to_bytes(service: Service, version: str
     assert since.of("tokensvc_store_outages_total") == 0
 
 
+def test_each_credential_of_a_batch_is_counted(service: Service) -> None:
+    since = Since(service)
+    service.send("POST", "/auth/batch", service.bearer, json={"version": "v1", "count": 7})
+    assert since.of("tokensvc_events_total", event="issued", version="v1", profile="default") == 7
+
+
 def test_what_other_uploaders_spend_is_counted_with_its_age(service: Service) -> None:
     """And what was refused has none."""
     since = Since(service)
@@ -177,6 +183,17 @@ def test_a_refusal_is_counted_by_code_and_profile_but_not_under_a_name_that_is_n
     assert since.of(events, event="refused", code="expire.invalid", profile="short", version="v1") == 1
     assert since.of(events, event="refused", code="profile.unknown", profile="", version="v1") == 1
     assert "CANARYprofile" not in service.send("GET", "/metrics").get_data(as_text=True)
+
+
+def test_the_outstanding_are_told_and_while_the_store_is_silent_there_is_no_figure(make_service: ServiceMaker) -> None:
+    with Valkey() as own:
+        service: Service = make_service(store=own)
+        for _ in range(3):
+            service.credential()
+        assert service.upload_v1(service.credential()).status_code == 200
+        assert totals(service)["tokensvc_outstanding", frozenset()] == 3
+        own.kill()
+        assert [name for name, _ in totals(service) if name == "tokensvc_outstanding"] == []
 
 
 def test_a_store_that_is_gone_is_counted_with_its_breaker_and_the_open_throttle(make_service: ServiceMaker) -> None:

@@ -7,7 +7,8 @@ Who asked, for what and with which nonce is in the log.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +21,13 @@ from prometheus_client import (
     generate_latest,
     values,
 )
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from tokensvc import __version__
+from tokensvc.core.errors import Outage
+from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Audit
 
 from .metrics_files import living, take_number
@@ -96,13 +101,13 @@ class Metrics:
             "tokensvc_rollbacks", "Times that the nonce store was found to have gone back in time.", registry=here
         )
 
-    def count(self, event: str, facts: Mapping[str, str | int | None]) -> None:
-        """Count an event of `ports.Audit`."""
+    def count(self, event: str, facts: Mapping[str, str | int | None], times: int = 1) -> None:
+        """Count an event of `ports.Audit`, or so many that are alike."""
         labels = (event, facts.get("version"), facts.get("profile"), facts.get("code"))
         counter = self._counters.get(labels)
         if counter is None:
             counter = self._counters[labels] = self._events.labels(*(str(label or "") for label in labels))
-        counter.inc()
+        counter.inc(times)
         match event, facts:
             case "redeemed", {"age": int(age)}:
                 self._age.observe(max(age, 0))
@@ -133,17 +138,30 @@ class Metrics:
         """The throttle let a request through because it could not ask."""
         self._throttle_open.inc()
 
-    def text(self) -> bytes:
-        """All totals in Prometheus' text format 0.0.4."""
+    def text(self, outstanding: Callable[[], int]) -> bytes:
+        """All totals in Prometheus' text format 0.0.4, and how many credentials are `outstanding`, if that is told."""
         registry = self._registry
         if registry is None:
             registry = CollectorRegistry()
             MultiProcessCollector(registry, str(self._directory))
             registry.register(self._figures)
-        return generate_latest(registry)
+        return generate_latest(registry) + generate_latest(_Outstanding(outstanding))
 
     def _workers(self) -> list[tuple[int, int]]:
         return [(0, os.getpid())] if self._directory is None else list(living(self._directory))
+
+
+class _Outstanding(Collector):
+    """What the store says at this moment. One that does not answer leaves a gap: no number would be true."""
+
+    def __init__(self, ask: Callable[[], int]) -> None:
+        self._ask = ask
+
+    def collect(self) -> Iterator[Metric]:
+        figure = GaugeMetricFamily("tokensvc_outstanding", "Credentials on record that could be spent now.")
+        with suppress(Outage):
+            figure.add_metric([], self._ask())
+        yield figure
 
 
 class Metered:
@@ -156,3 +174,8 @@ class Metered:
         """Count it, and pass it on."""
         self._metrics.count(event, facts)
         self._inner.note(event, facts)
+
+    def note_each(self, event: str, facts: Mapping[str, str | int | None], nonces: Sequence[NonceId]) -> None:
+        """Count all of them, and pass them on."""
+        self._metrics.count(event, facts, len(nonces))
+        self._inner.note_each(event, facts, nonces)

@@ -152,6 +152,9 @@ class NonceStore(Protocol):
         beside the subject.
         """
 
+    def in_one_place(self) -> bool:
+        """Whether each nonce is beside each subject."""
+
     def beside(self, nonce: NonceId, subject_id: str) -> bool:
         """Whether the nonce and the counts of the subject are in one place, so that one step reaches both.
 
@@ -210,6 +213,9 @@ class NonceStore(Protocol):
 
     def look(self, nonce: NonceId, *, cross_off: bool = False, origin: Origin | None = None) -> Standing:
         """What the nonce is now; nothing is changed. `cross_off`: redeeming would take one on no record, too."""
+
+    def outstanding(self) -> int:
+        """How many nonces were issued and could be spent now: about, if they are many. Nothing is changed."""
 
     def ready(self) -> tuple[str, ...]:
         """Return when issue and redeem would work now; otherwise raise Outage with the reason.

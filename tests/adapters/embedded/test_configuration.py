@@ -23,7 +23,7 @@ from tokensvc.adapters.throttle import RedisThrottle
 from tokensvc.core.errors import Refusal
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import Quota
-from tokensvc.ports import Outcome, Redemption
+from tokensvc.ports import Audit, Outcome, Redemption
 
 REFUSED = "(?i)no permissions|NOPERM|ACL failure|DEBUG command not allowed|command is not allowed from script"
 
@@ -119,7 +119,7 @@ def test_who_says_no_name_is_refused(home: Home) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "FLUSHALL", "FLUSHDB", "CONFIG GET dir", "CONFIG SET appendfsync no", "KEYS ik*", "SCAN 0", "DEL ik1",
+        "FLUSHALL", "FLUSHDB", "CONFIG GET dir", "CONFIG SET appendfsync no", "KEYS ik*", "RANDOMKEY", "DEL ik1",
         "UNLINK ik1", "EXPIRE ik1 1", "RENAME ik1 ik2", "SHUTDOWN NOSAVE", "SCRIPT FLUSH", "REPLICAOF host 1",
         "FUNCTION FLUSH", "ACL LIST", "DEBUG SLEEP 0", "CLIENT KILL TYPE normal", "CLIENT PAUSE 1", "MONITOR",
         "SELECT 0", "DUMP ik1", "SAVE", "BGREWRITEAOF", "COMMAND", "PUBLISH ik 1", "GET other", "SET other 1",
@@ -147,9 +147,10 @@ def test_the_service_may_do_what_it_has_to(service: Service) -> None:
     service.nonces.finish(nonce, request=request, result="kept")
     assert service.nonces.redeem(nonce, request=request) == Redemption(Outcome.FINISHED, result="kept")
     assert service.nonces.revoke(service.issue(), actor="operator") is Outcome.REVOKED
+    assert service.nonces.outstanding() == 0
 
 
-class Notes:
+class Notes(Audit):
     def __init__(self) -> None:
         self.events: list[str] = []
 

@@ -27,6 +27,8 @@ from tokensvc.core.watermarks import Watermark
 from tokensvc.ports import Entry, Outcome, Receipt, RecordOutcome
 from tokensvc.wiring import CLUSTER_BUCKETS
 
+pytestmark = pytest.mark.alone
+
 LONGEST_OUTAGE_SECONDS = 15.0
 """Three seconds is the design: one until the node counts as failed, and an election. Machines of tests are slow."""
 
@@ -75,6 +77,31 @@ def nonce_in(buckets: frozenset[int]) -> NonceId:
 
 def test_every_shard_has_a_fair_share_of_the_buckets() -> None:
     assert all(15 <= len(buckets_of_shard(shard)) <= 30 for shard in range(SHARDS))
+
+
+def test_the_outstanding_of_all_shards_are_told_without_what_a_failover_made_stale(
+    topology: ClusterTopology, store: RedisNonces
+) -> None:
+    """While a shard is down there is no figure."""
+    nonces = [nonce_in(frozenset({bucket})) for bucket in range(CLUSTER_BUCKETS) for _ in range(3)]
+    for nonce in nonces:
+        assert store.record(nonce, grant="g", until=soon(), request=new_request()).recorded
+    for nonce in nonces[::3]:
+        assert store.redeem(nonce, request=new_request()).outcome is Outcome.SPENT
+    assert store.outstanding() == 2 * CLUSTER_BUCKETS
+    topology.servers[0].kill()
+    told: list[int] = []
+    wait_until(lambda: _figure(store, told), "the shard to heal", within_seconds=LOAD_SECONDS)
+    assert told == [2 * (CLUSTER_BUCKETS - len(buckets_of_shard(0)))]
+    topology.servers[1].kill()
+    with pytest.raises(Outage):
+        store.outstanding()
+
+
+def _figure(store: RedisNonces, told: list[int]) -> bool:
+    with contextlib.suppress(Outage):
+        told.append(store.outstanding())
+    return bool(told)
 
 
 @contextlib.contextmanager

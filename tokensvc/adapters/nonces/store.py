@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from tokensvc.adapters.redis_client import Client
+from tokensvc.adapters.redis_client import Client, Cluster
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import Quota, Remaining
 from tokensvc.core.uses import ONCE, Uses
@@ -20,7 +20,8 @@ from tokensvc.ports import Audit, Chance, Clock, Entry, Outcome, Receipt, Record
 
 from . import scripts
 from .answers import UNRECORDED, recording_of
-from .arguments import checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
+from .arguments import batch_texts, checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
+from .census import Census
 from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key, stand_in
 from .questions import Observe, Questions
 from .readiness import Readiness
@@ -77,6 +78,7 @@ class RedisNonces:
             monotonic=monotonic,
         )
         self._readiness = Readiness(self._questions, buckets, clock, audit)
+        self._census = Census(self._questions, buckets, isinstance(client, Cluster))
 
     def record(
         self,
@@ -106,6 +108,10 @@ class RedisNonces:
         if not recording.recorded:
             self.revoke(substitute, actor="")
         return replace(recording, limit=first.limit, remaining=first.remaining) if recording.recorded else recording
+
+    def in_one_place(self) -> bool:
+        """Whether there is one bucket."""
+        return self._buckets == 1
 
     def beside(self, nonce: NonceId, subject_id: str) -> bool:
         """Whether the nonce is in the subject's bucket."""
@@ -161,7 +167,7 @@ class RedisNonces:
         for bucket in buckets:
             places = places_in[bucket]
             keys = [epoch_key(bucket), *(nonce_key(entries[place].nonce, bucket) for place in places)]
-            texts = [text for place in places for text in (entries[place].grant, time_text(entries[place].until))]
+            texts = batch_texts([entries[place] for place in places])
             arguments = [checked(request), *(counted or ("",) * 5), uses_text(uses), *kept, *texts]
             word, *rest = self._questions.put(scripts.RECORD_BATCH, bucket, keys, arguments)
             if word == "exists":
@@ -237,6 +243,10 @@ class RedisNonces:
         """What the nonce is now; nothing is changed. It may be something else by the time that the answer is read."""
         word, *rest = self._ask(scripts.LOOK, nonce, "1" if cross_off else "", *origin_texts(origin))
         return Standing(None, rest[0], int(rest[1])) if word == "issued" else Standing(Outcome(word))
+
+    def outstanding(self) -> int:
+        """How many nonces could be spent now; about, if the store has more keys than `census.MOST_LOOKED_AT`."""
+        return self._census.outstanding()
 
     def ready(self) -> tuple[str, ...]:
         """Return the servers where record and redeem would not work now, as `host:port`; raise Outage if it is all."""
