@@ -64,7 +64,7 @@ CASES: Final[dict[Key, str]] = {}
 
 SERVICE: Final = "https://uploads.app.example"
 IMAGEKIT: Final = "https://upload.imagekit.io"
-PICTURE: Final = ROOT / "docs/assets/favicon.svg"
+PICTURE: Final = ROOT / "tokensvc/web/static/demo-mark.svg"
 
 
 def case(page: str, *firsts: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
