@@ -39,10 +39,11 @@ conformance: $(VENV)/.debian tests/e2e/node_modules/.installed tests/e2e/.python
 
 LOCK := $(VENV)/lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header setup.cfg
 
-lock:  ## resolve the dependencies of setup.cfg anew into the two lock files
+lock:  ## resolve the dependencies of setup.cfg anew into the three lock files
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install -q uv
 	$(LOCK) --upgrade --extra test --extra lint --extra docs -o requirements-dev.lock
 	$(LOCK) --constraint requirements-dev.lock -o requirements.lock
+	$(LOCK) --constraint requirements-dev.lock --extra s3 --extra otel -o requirements-extras.lock
 
 clean:  ## remove what make made, but not var/
 	rm -rf $(VENV) build dist *.egg-info tests/e2e/node_modules tests/e2e/.python $(PEERS)/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
