@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -57,7 +56,6 @@ class Line:
         try:
             self._wait(question)
             if question.asks_for_all:
-                time.sleep(0)  # greenlets that are about to ask come first, and are taken along
                 with self._lock:
                     together, self._waiting = self._waiting, []
                 self._exchange(together)
