@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from tests.support.service import Running
     from tests.support.valkey import Valkey
-
-pytestmark = pytest.mark.xdist_group("launcher")
 KEY = "CANARY" + "0123456789abcdef" * 2
 
 

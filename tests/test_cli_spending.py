@@ -25,7 +25,6 @@ from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.service.batch import Batch
 from tokensvc.service.issue import Issue
 
-pytestmark = pytest.mark.xdist_group("cli")
 YES, REFUSED, USAGE, OUTAGE = 0, 1, 2, 3
 
 

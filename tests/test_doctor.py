@@ -11,7 +11,6 @@ import pytest
 from tests.support.service import ROOT, Deployment, serving, tokensvc
 from tests.support.valkey import APP_RIGHTS, Valkey
 
-pytestmark = pytest.mark.xdist_group("cli")
 REFUSED, USAGE, OUTAGE = 1, 2, 3
 
 

@@ -23,7 +23,7 @@ from tests.support.processes import until
 from tests.support.service import PATIENCE_SECONDS, Answer, Client, Deployment, Running, serving
 from tests.support.valkey import Valkey
 
-pytestmark = pytest.mark.xdist_group("launcher")
+pytestmark = pytest.mark.alone
 
 FAULTS = 1000
 ONE_IN = 5

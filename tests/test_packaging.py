@@ -17,7 +17,6 @@ import pytest
 from tests.support.service import PATIENCE_SECONDS, ROOT, Client, Running, await_ready, clean_environment, free_port
 from tokensvc import __version__
 
-pytestmark = pytest.mark.xdist_group("packaging")
 MARKER = r" ; [a-zA-Z_]+ [^\\\n]+"
 """For which interpreters a pin counts."""
 

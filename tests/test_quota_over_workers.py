@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.support.valkey import Valkey
 
-pytestmark = pytest.mark.xdist_group("launcher")
+pytestmark = pytest.mark.alone
 REQUESTS, WORKERS = 100, 3
 MINUTE = 60
 

@@ -21,7 +21,7 @@ from tests.support.service import PATIENCE_SECONDS, Client, Deployment, Running,
 from tests.support.uploading import Uploading
 from tokensvc.web.paced_bodies import GRACE_SECONDS, SLOWEST_BYTES_PER_SECOND
 
-pytestmark = pytest.mark.xdist_group("launcher")
+pytestmark = pytest.mark.alone
 OLD, NEW = "public_Old4bX1dFh2", "public_New9aK7sQm3"
 SLOW_CLIENTS: Final = 500
 

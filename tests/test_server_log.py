@@ -10,8 +10,6 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tests.support.processes import until
 from tests.support.service import Client, Deployment, Running, free_port, running, serving, tokensvc
 
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.valkey import Valkey
-
-pytestmark = pytest.mark.xdist_group("launcher")
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 

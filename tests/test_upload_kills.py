@@ -28,7 +28,7 @@ from tests.support.processes import until
 from tests.support.service import PATIENCE_SECONDS, Client, Deployment, Running, serving
 from tokensvc.adapters.s3_files import s3_bucket
 
-pytestmark = pytest.mark.xdist_group("launcher")
+pytestmark = pytest.mark.alone
 
 KILLS = 30
 UPLOADS_AT_ONCE = 4

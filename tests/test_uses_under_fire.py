@@ -26,7 +26,7 @@ from tests.support.service import PATIENCE_SECONDS, Answer, Client, Deployment, 
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import scripts
 
-pytestmark = pytest.mark.xdist_group("launcher")
+pytestmark = pytest.mark.alone
 
 RACERS = 200
 LEASE_SECONDS = 4

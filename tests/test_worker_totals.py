@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.support.valkey import Valkey
 
-pytestmark = pytest.mark.xdist_group("launcher")
+pytestmark = pytest.mark.alone
 ISSUED = re.compile(
     rb'^tokensvc_events_total\{code="",event="issued",profile="default",version="v1"\} ([0-9.]+)$', re.MULTILINE
 )

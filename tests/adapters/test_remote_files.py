@@ -18,6 +18,7 @@ from tests.support.remote_host import HOST, OTHER, PUBLIC, UNNAMED, Authority, R
 from tokensvc.adapters.remote_files import MOST_REDIRECTS, PIECE_BYTES, HttpsFiles, dial, look_up
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.hosts import HostNames
+from tokensvc.ports import Audit
 
 URL = f"https://{HOST}/a.png"
 UNREACHED = "file cannot be fetched: its host has no public address, or does not answer."
@@ -172,7 +173,7 @@ def test_production_calls_nobody_on_this_machine() -> None:
     assert calls == []
 
 
-class RemoteNotes:
+class RemoteNotes(Audit):
     def note(self, event: str, facts: Any) -> None:
         pass
 

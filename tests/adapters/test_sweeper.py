@@ -14,9 +14,10 @@ from tests.support.processes import until
 from tokensvc.adapters.disk_files import DiskFiles
 from tokensvc.adapters.sweeper import OLD_SECONDS, SWEEP_SECONDS, Sweeper
 from tokensvc.core.errors import Outage
+from tokensvc.ports import Audit
 
 
-class Notes:
+class Notes(Audit):
     """What was noted, in order."""
 
     def __init__(self) -> None:

@@ -23,11 +23,12 @@ from tokensvc.adapters.redis_client import connect
 from tokensvc.adapters.throttle import RedisThrottle, client_of
 from tokensvc.core.errors import Allowance, Code, Refusal
 from tokensvc.core.profiles import Rate
+from tokensvc.ports import Audit
 
 HANG_SECONDS = 5
 
 
-class Notes:
+class Notes(Audit):
     """An audit that keeps what it is told."""
 
     def __init__(self) -> None:

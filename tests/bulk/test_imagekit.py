@@ -22,8 +22,6 @@ from tests.support.tls import UPLOAD_HOST, make_certificate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.xdist_group("bulk")
-
 
 class Tunnels:
     """An HTTP proxy that knows CONNECT, notes for whom, and leads everybody to one port."""

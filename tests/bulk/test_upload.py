@@ -35,8 +35,6 @@ from tokensvc.embed.pytest import Emulator, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-pytestmark = pytest.mark.xdist_group("bulk")
 REFUSED, USAGE, OUTAGE, INTERRUPTED = 1, 2, 3, 130
 
 

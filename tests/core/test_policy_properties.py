@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tokensvc.core.callers import Caller
 from tokensvc.core.errors import Refusal
+from tokensvc.core.grants import Grant
 from tokensvc.core.nonces import Version
 from tokensvc.core.policy import AskV1, AskV2, decide
 from tokensvc.core.profiles import Limits, Profile
@@ -291,6 +292,21 @@ def outcome(case: Case) -> str:
 def test_no_grant_exceeds_its_profile(seed: int) -> None:
     """The seed of a failing case is all there is to it: `Case(seed)`."""
     outcome(Case(seed))
+
+
+@given(seed=st.integers(0, 2**63))
+@settings(max_examples=POLICIES // 5, deadline=None, database=None)
+def test_what_is_remembered_of_a_choice_decides_nothing_else(seed: int) -> None:
+    """An explanation looks at each choice anew. Policies and texts come again here, with other rules and callers."""
+    case = Case(seed)
+    assert verdict(case, None) == verdict(case, [])
+
+
+def verdict(case: Case, trace: list[str] | None) -> Grant | tuple[Any, ...]:
+    try:
+        return decide(case.profile(), case.caller, case.ask, NOW, trace=trace)
+    except Refusal as refusal:
+        return refusal.code, refusal.detail, refusal.remedy, refusal.field
 
 
 def test_the_generated_cases_reach_every_outcome() -> None:

@@ -23,7 +23,7 @@ KEYS = AcceptedKeys((PAIR,))
 def fields(**changed: Any) -> dict[str, str]:
     """Good form fields, with some changed and signed again unless the signature itself is changed."""
     good = {"token": "c0ffee", "expire": str(NOW + 1800), "publicKey": PAIR.public_key} | changed
-    good.setdefault("signature", v1.sign(PAIR.secret_bytes, good["token"], good["expire"]))
+    good.setdefault("signature", v1.sign(PAIR.mac, good["token"], good["expire"]))
     return good
 
 
@@ -123,7 +123,7 @@ def test_the_text_that_was_signed_can_be_cut_in_one_way_only() -> None:
         if number % 16:
             token = token[:-1] + "0"  # the ending that made the second cut possible
         expire = str(NOW + 1 + number % 3600)
-        text, signature = token + expire, v1.sign(PAIR.secret_bytes, token, expire)
+        text, signature = token + expire, v1.sign(PAIR.mac, token, expire)
         for cut in (len(token) - 2, len(token) - 1, len(token) + 1, len(token) + 2):
             sent = {"token": text[:cut], "expire": text[cut:], "signature": signature, "publicKey": PAIR.public_key}
             try:

@@ -25,6 +25,7 @@ from tests.support.proxies import DEPLOY, Handler, envoy, handling, nginx, recip
 from tests.support.service import Answer, Client, Deployment, free_port, serving
 from tests.support.tls import make_certificate
 from tokensvc.core import v1
+from tokensvc.core.mac import Keyed
 
 SPOOFED: Final = {"X-Tokensvc-Subject": "root", "X-Tokensvc-Profile": "root", "X-Tokensvc-Account": "root"}
 
@@ -127,9 +128,9 @@ def test_what_is_refused_never_gets_to_the_handler(guarded: Guarded) -> None:
     good = guarded.v1()
     expire = int(time.time()) + 600
     by_a_stranger = {"X-Upload-Token": "t", "X-Upload-Expire": str(expire)}
-    by_a_stranger["X-Upload-Signature"] = v1.sign(b"private_of_a_stranger", "t", expire)
+    by_a_stranger["X-Upload-Signature"] = v1.sign(Keyed(b"private_of_a_stranger"), "t", expire)
     never_issued = {"X-Upload-Token": "t", "X-Upload-Expire": str(expire)}
-    never_issued["X-Upload-Signature"] = v1.sign(guarded.deployment.private_key.encode(), "t", expire)
+    never_issued["X-Upload-Signature"] = v1.sign(Keyed(guarded.deployment.private_key.encode()), "t", expire)
     cases: list[tuple[Mapping[str, str], int, str]] = [
         ({}, 401, "caller.missing"),
         ({**good, "X-Upload-Signature": "0" * 40}, 401, "credential.invalid"),

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 ORG_JSON: Final = "/usr/share/java/com.android.json.jar"
 """`org.json` as Android has it, of the package libandroid-json-java."""
 

@@ -34,8 +34,6 @@ from tests.support.service import (
     serving,
 )
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 Key = tuple[str, str]
 """A page, and the first line of a block of it."""
 

@@ -22,6 +22,7 @@ from tokensvc.cli import main as program
 from tokensvc.config.reference import tables
 from tokensvc.core import v1
 from tokensvc.core.errors import Code
+from tokensvc.core.mac import Keyed
 from tokensvc.web.problems import STATUS
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def test_the_vectors_of_the_protocol_page_are_what_the_code_signs() -> None:
     rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| (\d+) \| `([0-9a-f]{40})` \|$", page, re.MULTILINE)
     assert len(rows) == 2
     for private_key, token, expire, signature in rows:
-        assert v1.sign(private_key.encode(), token, int(expire)) == signature
+        assert v1.sign(Keyed(private_key.encode()), token, int(expire)) == signature
     vector = block("docs/protocol.md", "text", "private key  private_key_test").text
     token = vector.split()[-1]
     claims = jwt.decode(token, "private_key_test", algorithms=["HS256"], options={"verify_exp": False})

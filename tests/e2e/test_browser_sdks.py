@@ -20,7 +20,7 @@ from tests.support.pictures import BIG_FILE_BYTES, big_file, png
 from tests.support.server import Service, serving
 from tests.support.tls import make_certificate
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.usefixtures("node_modules")]
+pytestmark = pytest.mark.usefixtures("node_modules")
 
 V1_SDKS = pytest.mark.parametrize("sdk", ["sdk-1", "sdk-4", "sdk-5"])
 

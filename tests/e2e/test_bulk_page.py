@@ -19,8 +19,6 @@ from tests.e2e.browsing import chromium
 from tests.support.pictures import png
 from tests.support.server import Service, developing
 
-pytestmark = pytest.mark.xdist_group("bulk")
-
 FILES: Final = 200
 PATIENCE_MS: Final = 120_000
 MOST_IN_A_BATCH: Final = 10

@@ -13,8 +13,6 @@ from tests.e2e.conformance.on_server import PYTHON_4
 from tests.e2e.conformance.page import PATH, keys, whole_page
 from tests.e2e.conformance.rows import OWN_WORDS, read_rows, shown
 
-pytestmark = pytest.mark.xdist_group("conformance")
-
 
 @pytest.fixture(scope="module")
 def here(node_modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:

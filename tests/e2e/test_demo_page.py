@@ -16,8 +16,6 @@ from tests.e2e.wire import send
 from tests.support.pictures import JPEG_8_BY_8, big_file, png
 from tests.support.server import Service, developing
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 PICTURES: Final = {
     "wide.png": (png(300, 100, 1), (300, 100)),
     "tall.png": (png(90, 270, 2), (90, 270)),

@@ -23,8 +23,6 @@ from tests.support.films import MP4
 from tests.support.pictures import png
 from tests.support.server import Service
 
-pytestmark = pytest.mark.xdist_group("plain")
-
 COMPILE_SECONDS: Final = 120
 EVERYTHING: Final = (
     "tags,customCoordinates,isPrivateFile,isPublished,embeddedMetadata,customMetadata,metadata,selectedFieldsSchema"

@@ -29,8 +29,6 @@ from tests.e2e.wire import Part, text_parts
 from tests.support.pictures import JPEG_8_BY_8
 from tests.support.server import Service
 
-pytestmark = pytest.mark.xdist_group("plain")
-
 
 @pytest.fixture
 def service(plain_service: Service) -> Service:

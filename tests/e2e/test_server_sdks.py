@@ -8,7 +8,7 @@ from tests.e2e.conformance.clients import SERVERS
 from tests.e2e.conformance.on_server import WRONG_KEY, ServerClient, require_stored, run
 from tests.support.server import Service
 
-pytestmark = [pytest.mark.xdist_group("plain"), pytest.mark.usefixtures("node_modules")]
+pytestmark = pytest.mark.usefixtures("node_modules")
 
 BOTH = [client for client in SERVERS if client.speaks == ("v1", "v2")]
 CLIENTS = pytest.mark.parametrize("client", BOTH, ids=lambda client: client.client)

@@ -18,8 +18,6 @@ from tests.support.service import PATIENCE_SECONDS, clean_environment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-pytestmark = pytest.mark.xdist_group("plugin")
-
 CONFTEST = 'pytest_plugins = ["tokensvc.embed.pytest"]\n'
 CLIENT = """
 import json, urllib.error, urllib.request, uuid

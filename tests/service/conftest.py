@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.app import Service
 from tokensvc.core.callers import Presented
+from tokensvc.ports import Audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,7 +29,7 @@ def bearer(key: str) -> Presented:
     return Presented({"authorization": f"Bearer {key}"}, {}, "127.0.0.1")
 
 
-class Notes:
+class Notes(Audit):
     """An audit that keeps what it is told."""
 
     def __init__(self) -> None:

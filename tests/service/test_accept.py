@@ -19,7 +19,7 @@ from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.keys import AcceptedKeys, KeyPair, Secret
 from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.policy import AskV1
-from tokensvc.ports import Incoming, NameTaken, Outcome, Redemption
+from tokensvc.ports import Audit, Incoming, NameTaken, Outcome, Redemption
 from tokensvc.service.accept import Accept, Offer
 
 from .conftest import Notes, bearer
@@ -71,7 +71,7 @@ def refused(call: Callable[[], object], code: Code) -> Refusal:
     return caught.value
 
 
-class Steps:
+class Steps(Audit):
     """The stores, the inspector and the audit, all real, with the order in which they are used."""
 
     def __init__(self, service: Service) -> None:

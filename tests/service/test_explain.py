@@ -11,6 +11,7 @@ from tests.support.nonces import new_request
 from tokensvc.core import v1
 from tokensvc.core.errors import Code
 from tokensvc.core.keys import AcceptedKeys, KeyPair, Secret, fingerprint
+from tokensvc.core.mac import Keyed
 from tokensvc.service.explain import Explain, Reason
 from tokensvc.service.redeem import Spend
 
@@ -87,7 +88,7 @@ def test_which_key_signed_where_another_is_named(service: Service) -> None:
 def test_by_which_fingerprint_a_foreign_signature_is_known_not_to_be_ours(service: Service) -> None:
     """And no part of any key is shown."""
     expire = service.clock.now + 60
-    signature = v1.sign(b"private_of_somebody_else", "t", expire)
+    signature = v1.sign(Keyed(b"private_of_somebody_else"), "t", expire)
     credential = {"token": "t", "expire": str(expire), "signature": signature, "publicKey": service.public_key}
     (told,) = with_other(service)("v1", credential, None)
     own = service.explain.keys.pairs[0]

@@ -24,7 +24,7 @@ from tokensvc.core.keys import KeyPair, KeyRing, Secret
 from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.window import LEEWAY_SECONDS, MARGIN_SECONDS
-from tokensvc.ports import Outcome, Recording
+from tokensvc.ports import Audit, Outcome, Recording
 from tokensvc.service.issue import MOST_STEPS_BACK, Issue
 from tokensvc.service.request_names import new_request
 
@@ -196,7 +196,7 @@ def test_an_issue_is_noted_without_its_token(service: Service) -> None:
     ]
 
 
-class Order:
+class Order(Audit):
     """A nonce store and an audit that keep the order in which they are asked; the store is the real one behind."""
 
     def __init__(self, service: Service) -> None:

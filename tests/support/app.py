@@ -27,6 +27,7 @@ from tokensvc.application import uploads_of
 from tokensvc.config import Settings
 from tokensvc.core import jws, v1
 from tokensvc.core.addresses import Peers
+from tokensvc.core.mac import Keyed
 from tokensvc.web import Demo, Doors, Measured, Redeeming, create_app
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ class Service:
 
     def own_credential(self, token: str, expire: int | str) -> dict[str, str]:
         """The form fields of a v1 credential that is genuine, whatever its texts, and not on record."""
-        signature = v1.sign(self.private_key.encode(), token, expire)
+        signature = v1.sign(Keyed(self.private_key.encode()), token, expire)
         return {"token": token, "expire": str(expire), "signature": signature, "publicKey": self.public_key}
 
     def jwt(self, payload: Mapping[str, Any]) -> str:
@@ -264,7 +265,7 @@ class Service:
 
     def own_jwt(self, claims: bytes) -> str:
         """A JWT that is genuine, whatever its payload, and not on record."""
-        return jws.sign(claims, key=self.private_key.encode(), kid=self.public_key)
+        return jws.sign(claims, key=Keyed(self.private_key.encode()), kid=self.public_key)
 
     def upload(
         self,

@@ -24,6 +24,7 @@ from joserfc.jws import JWSRegistry
 
 from tokensvc.adapters.callers.fetch import MAX_BYTES
 from tokensvc.adapters.callers.jwks import Jwks
+from tokensvc.ports import Audit
 
 NOW: Final = 1_800_000_000
 AUDIENCE: Final = "uploads"
@@ -69,7 +70,7 @@ class Hand:
         return self.now
 
 
-class Notes:
+class Notes(Audit):
     """An audit that remembers."""
 
     def __init__(self) -> None:

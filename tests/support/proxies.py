@@ -121,7 +121,7 @@ def envoy(folder: Path, text: str, port: int) -> Iterator[None]:
     configuration = folder / "envoy.yaml"
     configuration.write_text(text)
     command = [str(Path(sys.executable).with_name("envoy")), "-c", str(configuration), "--log-level", "warning"]
-    with _running([*command, "--concurrency", "1", "--use-dynamic-base-id"], folder, port):
+    with _running([*command, "--concurrency", "1", "--disable-hot-restart"], folder, port):
         yield
 
 

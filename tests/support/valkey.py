@@ -42,6 +42,15 @@ def wait_until(
         time.sleep(0.005)
 
 
+def patient(client: redis.Redis) -> redis.Redis:
+    """The client, which waits as long for an answer as only a hang takes."""
+    client.connection_pool.connection_kwargs |= {
+        "socket_timeout": HANG_GUARD_SECONDS,
+        "socket_connect_timeout": HANG_GUARD_SECONDS,
+    }
+    return client
+
+
 class Valkey:
     """A server with `settings` of valkey.conf (`_` for `-`). As a context manager it is started, stopped and removed.
 
@@ -75,8 +84,8 @@ class Valkey:
         return connect(self.url, connections=connections)
 
     def command(self, *words: str) -> Any:
-        """Run one command as the user who may do everything."""
-        with contextlib.closing(self.client(connections=1)) as client:
+        """Run one command as the user who may do everything; it may take long, as the service's own may not."""
+        with contextlib.closing(patient(self.client(connections=1))) as client:
             return client.execute_command(*words)
 
     def start(self) -> Self:

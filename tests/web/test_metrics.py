@@ -153,6 +153,12 @@ def test_an_upload_is_counted_from_issue_to_bytes(service: Service, version: str
     assert since.of("tokensvc_store_outages_total") == 0
 
 
+def test_each_credential_of_a_batch_is_counted(service: Service) -> None:
+    since = Since(service)
+    service.send("POST", "/auth/batch", service.bearer, json={"version": "v1", "count": 7})
+    assert since.of("tokensvc_events_total", event="issued", version="v1", profile="default") == 7
+
+
 def test_what_other_uploaders_spend_is_counted_with_its_age(service: Service) -> None:
     """And what was refused has none."""
     since = Since(service)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.app import KEPT_NONE, basic
 from tokensvc.core import v1
+from tokensvc.core.mac import Keyed
 
 from .imagekit_answers import (
     AGAIN,
@@ -143,7 +144,7 @@ def test_an_expire_is_cut_off_from_its_token_in_one_way_only(service: Service) -
     token = f"{uuid.uuid4().hex}0"
     fields = service.get(f"token={token}").get_json()
     shifted = {**fields, "token": token[:-1], "expire": f"0{fields['expire']}"}
-    assert v1.sign(service.private_key.encode(), token[:-1], f"0{now + 1800}") == fields["signature"]
+    assert v1.sign(Keyed(service.private_key.encode()), token[:-1], f"0{now + 1800}") == fields["signature"]
     assert_refused(service.upload_v1(shifted), 400, "expire.invalid", EXPIRE)
     assert_kept(service.upload_v1(fields))
     assert_refused(service.upload_v1(shifted), 400, "expire.invalid", EXPIRE)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from .logs.lines import LOG
+from .logs.lines import say, say_each
 
 WARNINGS: Final = frozenset(
     {"replayed", "stale", "unissued", "unfinished", "keys_missed", "unthrottled", "breaker_opened", "epoch_changed"}
@@ -20,5 +20,16 @@ class EventLog:
 
     def note(self, event: str, facts: Mapping[str, str | int | None]) -> None:
         """Write `event` and its facts."""
-        say = LOG.error if event in ERRORS else LOG.warning if event in WARNINGS else LOG.info
-        say(event, **{name: fact for name, fact in facts.items() if fact is not None})
+        say(_level(event), event, _known(facts))
+
+    def note_each(self, event: str, facts: Mapping[str, str | int | None], nonces: Sequence[str]) -> None:
+        """Write a line for each nonce."""
+        say_each(_level(event), event, _known(facts), nonces)
+
+
+def _level(event: str) -> str:
+    return "error" if event in ERRORS else "warning" if event in WARNINGS else "info"
+
+
+def _known(facts: Mapping[str, str | int | None]) -> dict[str, str | int]:
+    return {name: fact for name, fact in facts.items() if fact is not None}

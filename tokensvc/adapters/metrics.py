@@ -7,7 +7,7 @@ Who asked, for what and with which nonce is in the log.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from tokensvc import __version__
 from tokensvc.core.errors import Outage
+from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Audit
 
 from .metrics_files import living, take_number
@@ -100,13 +101,13 @@ class Metrics:
             "tokensvc_rollbacks", "Times that the nonce store was found to have gone back in time.", registry=here
         )
 
-    def count(self, event: str, facts: Mapping[str, str | int | None]) -> None:
-        """Count an event of `ports.Audit`."""
+    def count(self, event: str, facts: Mapping[str, str | int | None], times: int = 1) -> None:
+        """Count an event of `ports.Audit`, or so many that are alike."""
         labels = (event, facts.get("version"), facts.get("profile"), facts.get("code"))
         counter = self._counters.get(labels)
         if counter is None:
             counter = self._counters[labels] = self._events.labels(*(str(label or "") for label in labels))
-        counter.inc()
+        counter.inc(times)
         match event, facts:
             case "redeemed", {"age": int(age)}:
                 self._age.observe(max(age, 0))
@@ -173,3 +174,8 @@ class Metered:
         """Count it, and pass it on."""
         self._metrics.count(event, facts)
         self._inner.note(event, facts)
+
+    def note_each(self, event: str, facts: Mapping[str, str | int | None], nonces: Sequence[NonceId]) -> None:
+        """Count all of them, and pass them on."""
+        self._metrics.count(event, facts, len(nonces))
+        self._inner.note_each(event, facts, nonces)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from . import constraints, strict_json, upload
@@ -18,7 +19,8 @@ from .errors import Code, Refusal
 from .metadata import require_metadata
 from .params import CLAIMED_BY_US, ENVELOPE, PARAMETERS, as_text, elements, require_text
 from .profiles import Profile
-from .templates import Place, compile_template, fill, values_for
+from .rules import AllowAny, Rule
+from .templates import Place, Values, compile_template, fill, values_for
 
 _NEVER_PARAMETERS: Final = CLAIMED_BY_US | ENVELOPE
 _QUOTED: Final = 64
@@ -54,18 +56,33 @@ def filled(occasion: Occasion, templates: Mapping[str, str]) -> dict[str, str]:
     return texts
 
 
-def choose(occasion: Occasion, payload: Mapping[str, Any], forced: Mapping[str, str]) -> dict[str, str]:
-    """Return the texts to sign, or refuse a choice by name with the rule that refused it. `forced` is filled."""
-    profile = occasion.profile
-    defaults = filled(occasion, profile.defaults)
-    to_choose = profile.allow.keys() | defaults.keys() | forced.keys()
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """The texts of one ask that do not follow from its payload, and the `checks` of the profile's limits and those."""
+
+    forced: Mapping[str, str]
+    defaults: Mapping[str, str]
+    checks: str | None
+
+
+def fixed(occasion: Occasion, forced: Mapping[str, str]) -> Fixed:
+    """What is the same for all that is asked on this occasion. `forced` is filled."""
+    return Fixed(forced, filled(occasion, occasion.profile.defaults), compile_checks(occasion.profile.limits, forced))
+
+
+def choose(occasion: Occasion, payload: Mapping[str, Any], fixed: Fixed) -> dict[str, str]:
+    """Return the texts to sign, or refuse a choice by name with the rule that refused it."""
+    profile, allow, forced, defaults = occasion.profile, occasion.profile.allow, fixed.forced, fixed.defaults
     chosen = {}
     for name, value in payload.items():
-        _require_parameter(name)
-        if name not in to_choose:
+        if name not in allow and name not in defaults and name not in forced:
+            _require_parameter(name)
             raise _not_to_choose(profile, name)
+        if name not in forced and _is_known_as_good(occasion, name, value):
+            chosen[name] = value
+            continue
         text = as_text(name, value)
-        if name in forced and not (name == "checks" and name in profile.allow):
+        if name in forced and not (name == "checks" and name in allow):
             if text != forced[name]:
                 _note_set_aside(occasion, name, text)
             continue
@@ -73,7 +90,7 @@ def choose(occasion: Occasion, payload: Mapping[str, Any], forced: Mapping[str, 
         _require_allowed(occasion, name, text, defaults.get(name))
         chosen[name] = text
     left = {name: text for name, text in defaults.items() if name not in chosen}
-    if "folder" in profile.allow and "folder" not in chosen.keys() | left.keys() | forced.keys():
+    if "folder" in allow and "folder" not in chosen and "folder" not in left and "folder" not in forced:
         _require_root(occasion)
     if chosen.get("useUniqueFileName") == "false" != defaults.get("useUniqueFileName"):
         _require_own_file(occasion, chosen.keys() | left.keys() | forced.keys())
@@ -81,7 +98,46 @@ def choose(occasion: Occasion, payload: Mapping[str, Any], forced: Mapping[str, 
         by = f"profile {profile.name}"
         occasion.notes.extend(f"{name}: set to {text!r} by default of {by}" for name, text in left.items())
         occasion.notes.extend(f"{name}: forced to {text!r} by {by}" for name, text in forced.items())
-    return _with_checks(occasion, {**chosen, **left}, forced)
+    return _with_checks(occasion, {**chosen, **left}, fixed)
+
+
+_OF_ONE_FILE: Final = frozenset({"fileName", "description"})
+"""Whose texts do not come again."""
+
+_MOST_REMEMBERED: Final = 128
+"""Characters of a text that is kept in memory: it is a stranger's."""
+
+
+def _is_known_as_good(occasion: Occasion, name: str, value: object) -> bool:
+    """Whether this choice is one that anybody may make, and was looked at before; False says nothing."""
+    if value.__class__ is not str or name in _OF_ONE_FILE or len(value) > _MOST_REMEMBERED:
+        return False
+    rule = occasion.profile.allow.get(name)
+    if (
+        rule is None
+        or occasion.notes is not None
+        or (name == "customMetadata" and occasion.profile.metadata is not None)
+    ):
+        return False
+    return _is_good_for_all(rule, name, str(value))
+
+
+class _DependsOnCaller(Exception):  # noqa: N818 - no error
+    """The rule has a place that is filled with what is known of the caller."""
+
+
+def _nobodys(_place: Place) -> str:
+    raise _DependsOnCaller
+
+
+@lru_cache(maxsize=1024)
+def _is_good_for_all(rule: Rule, name: str, text: str) -> bool:
+    """Whether the rule lets everybody choose this text, and ImageKit takes it. All of that is pure."""
+    try:
+        constraints.require(name, require_text(name, text))
+        return _objection(rule, name, text, _nobodys) is None
+    except (Refusal, _DependsOnCaller):
+        return False
 
 
 def _note_set_aside(occasion: Occasion, name: str, text: str) -> None:
@@ -130,12 +186,21 @@ def _require_allowed(occasion: Occasion, name: str, text: str, default: str | No
     if rule is None:
         objection = f"is not {default!r}, which profile {occasion.profile.name} sets"
         raise _forbidden(name, text, objection, f"Leave {name} out, or allow it in the profile.")
-    values = values_for(occasion.caller, occasion.now, name)
+    objected = _objection(rule, name, text, values_for(occasion.caller, occasion.now, name))
+    if objected is not None:
+        raise _forbidden(name, *objected, f"Choose {name} as profile {occasion.profile.name} allows it.")
+    occasion.note(lambda: f"{name}: {_quoted(text)} is allowed, as {rule} is by profile {occasion.profile.name}")
+
+
+def _objection(rule: Rule, name: str, text: str, values: Values) -> tuple[str, str] | None:
+    """The element of the text that the rule does not let be chosen, and why; None if there is none."""
+    if rule.__class__ is AllowAny:
+        return None
     for element in (upload.safe_folder(text),) if name == "folder" else elements(name, text):
         objected = rule.objection(element, values)
         if objected:
-            raise _forbidden(name, element, objected, f"Choose {name} as profile {occasion.profile.name} allows it.")
-    occasion.note(lambda: f"{name}: {_quoted(text)} is allowed, as {rule} is by profile {occasion.profile.name}")
+            return element, objected
+    return None
 
 
 def _require_root(occasion: Occasion) -> None:
@@ -175,12 +240,11 @@ def _quoted(text: str) -> str:
     return repr(text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…")
 
 
-def _with_checks(occasion: Occasion, texts: dict[str, str], forced: Mapping[str, str]) -> dict[str, str]:
+def _with_checks(occasion: Occasion, texts: dict[str, str], fixed: Fixed) -> dict[str, str]:
     """Add what is forced, and join the profile's limits to `checks`; a client's own is verbatim if there are none."""
-    limits, clients = occasion.profile.limits, texts.get("checks")
-    ours = compile_checks(limits, forced)
+    ours, forced, clients = fixed.checks, fixed.forced, texts.get("checks")
     if ours is None:
         return {**texts, **forced}
-    joined = compile_checks(limits, forced, clients) or ours if clients else ours
+    joined = compile_checks(occasion.profile.limits, forced, clients) or ours if clients else ours
     occasion.note(lambda: f"checks: {ours}, by the limits and what is forced")
     return {**texts, **forced, "checks": joined}

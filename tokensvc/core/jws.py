@@ -39,10 +39,10 @@ class Verified:
     signing_input: bytes = field(repr=False)
 
 
-def sign(payload: bytes, *, key: bytes, kid: str) -> str:
+def sign(payload: bytes, *, key: mac.Keyed, kid: str) -> str:
     """Return the compact JWS of `payload`; header members in alphabetical order."""
     signing_input = f"{_header(kid)}.{encode(payload)}"
-    return f"{signing_input}.{encode(mac.hmac_sha256(key, signing_input.encode()))}"
+    return f"{signing_input}.{encode(key.sha256(signing_input.encode()))}"
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from .errors import Code, Refusal
-from .mac import same
+from .mac import Keyed, same
 
 _MIN_PRIVATE_KEY_BYTES = 16
 _PLACEHOLDER = re.compile(r"(?i)your|placeholder|change.?me|example|dummy|x{4,}|\.\.\.|<|>")
@@ -62,6 +62,11 @@ class KeyPair:
     public_key: str
     private_key: Secret = field(repr=False)
     accept_until: int | None = None
+    mac: Keyed = field(init=False, repr=False, compare=False)
+    """Signs with the private key."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mac", Keyed(self.secret_bytes))
 
     @property
     def secret_bytes(self) -> bytes:

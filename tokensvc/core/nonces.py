@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import lru_cache
 from typing import Literal, NewType
 
 Version = Literal["v1", "v2"]
@@ -19,8 +20,12 @@ NonceId = NewType("NonceId", str)
 
 def nonce_id(account: str, version: Version, material: bytes) -> NonceId:
     """Name the nonce `material` of an account. Accounts and versions never share a name."""
-    digest = hashlib.sha256(b"\0".join((b"tokensvc", account.encode(), version.encode(), material))).digest()
-    return NonceId(base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode())
+    return _name(_before(account, version) + material)
+
+
+@lru_cache(maxsize=64)
+def _before(account: str, version: Version) -> bytes:
+    return f"tokensvc\0{account}\0{version}\0".encode()
 
 
 def ticket_id(name: str) -> NonceId:
@@ -28,5 +33,8 @@ def ticket_id(name: str) -> NonceId:
 
     Never by its text, which has several spellings. No credential shares a name with a ticket.
     """
-    digest = hashlib.sha256(b"\0".join((b"tokensvc ticket", name.encode()))).digest()
-    return NonceId(base64.urlsafe_b64encode(digest[:16]).rstrip(b"=").decode())
+    return _name(b"tokensvc ticket\0" + name.encode())
+
+
+def _name(hashed: bytes) -> NonceId:
+    return NonceId(base64.urlsafe_b64encode(hashlib.sha256(hashed).digest()[:16])[:22].decode())

@@ -93,6 +93,8 @@ def require_text(name: str, text: str) -> str:
     A control character in a signed value ends up in a header or a log line; a bidirectional one shows `exe.jpg` for
     `gpj.exe`.
     """
+    if len(text) <= MAX_VALUE_CHARACTERS and text.isascii() and text.isprintable():  # nearly all are
+        return text
     reason = unfit(text)
     if reason:
         raise Refusal(Code.PARAMETER_INVALID, f"{name} {reason}.", "Remove those characters.", field=name)

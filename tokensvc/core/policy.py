@@ -40,11 +40,28 @@ class AskV2:
     public_key: object = None
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is decided of a caller before it says what is to be bound: the same for all of a batch."""
+
+    occasion: choices.Occasion
+    version: Version
+    window: Window
+    restrictions: Restrictions
+    fixed: choices.Fixed | None
+    """None for v1, which binds nothing."""
+
+
 def decide(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, *, trace: list[str] | None = None) -> Grant:
     """Return what `caller` is granted under `profile` at `now` (Unix seconds), or raise a refusal that names the rule.
 
     `trace` is given one line for each rule that was applied, in words; a refusal ends it.
     """
+    return grant(terms_of(profile, caller, ask, now, trace), ask)
+
+
+def terms_of(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, trace: list[str] | None = None) -> Terms:
+    """The first half of `decide`, which is the same for all asks with this `expire`."""
     occasion = choices.Occasion(profile, caller, now, trace)
     version: Version = "v1" if isinstance(ask, AskV1) else "v2"
     require_admitted(profile, caller)
@@ -54,30 +71,39 @@ def decide(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, *, tr
     by_whom = f"by profile {profile.name}" if ask.expire is None else f"as asked; at most {profile.lifetime} s"
     occasion.note(lambda: f"lifetime: {window.lifetime} s, {by_whom}")
     forced = choices.filled(occasion, profile.force)
+    restrictions = Restrictions(profile.limits.max_bytes, profile.limits.types, forced)
+    return Terms(occasion, version, window, restrictions, choices.fixed(occasion, forced) if version == "v2" else None)
+
+
+def grant(terms: Terms, ask: AskV1 | AskV2) -> Grant:
+    """The second half: what follows from what is asked for one credential."""
+    occasion, profile, caller = terms.occasion, terms.occasion.profile, terms.occasion.caller
     token: str | None = None
     parameters: Mapping[str, str] = {}
     if isinstance(ask, AskV1):
         token = ask.token
         if token is not None:
             v1.require_token(token)
-        if trace is not None:
-            trace += [f"{name}: forced to {text!r}, at the own upload endpoint only" for name, text in forced.items()]
-    else:
-        parameters = choices.choose(occasion, ask.payload, forced)
-    restrictions = Restrictions(profile.limits.max_bytes, profile.limits.types, forced)
+        if occasion.notes is not None:
+            forced = terms.restrictions.forced.items()
+            occasion.notes.extend(
+                f"{name}: forced to {text!r}, at the own upload endpoint only" for name, text in forced
+            )
+    elif terms.fixed is not None:
+        parameters = choices.choose(occasion, ask.payload, terms.fixed)
     if profile.uses != ONCE:
         uses = profile.uses
         occasion.note(lambda: f"uses: {uses.count}, each spent {uses.spend}, where this service is asked")
     return Grant(
-        version,
+        terms.version,
         profile.account,
         profile.name,
         caller.source,
         caller.subject,
-        window,
+        terms.window,
         token,
         parameters,
-        restrictions,
+        terms.restrictions,
         profile.uses,
     )
 

@@ -35,7 +35,7 @@ def loads(data: bytes) -> Any:  # noqa: ANN401 - JSON is any value; the caller c
     if text.startswith("\ufeff"):
         raise ValueError("it starts with a byte order mark")
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_whole_number)
+        value = _DECODER.decode(text)
     except RecursionError:
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep") from None
     except json.JSONDecodeError as exc:
@@ -82,6 +82,9 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_whole_number)
+
+
 def _check(value: object, depth: int) -> None:
     if depth < 0:
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
@@ -92,9 +95,15 @@ def _check(value: object, depth: int) -> None:
         if not math.isfinite(value):
             raise ValueError("a number is too large")
     elif isinstance(value, dict):
-        for name, member in value.items():
-            _check(name, depth)
-            _check(member, depth - 1)
+        _check_members(value, depth)
     elif isinstance(value, list):
         for member in value:
             _check(member, depth - 1)
+
+
+def _check_members(members: dict[str, object], depth: int) -> None:
+    for name, member in members.items():
+        if depth and isinstance(member, str) and member.isascii() and name.isascii():  # nearly all are
+            continue
+        _check(name, depth)
+        _check(member, depth - 1)

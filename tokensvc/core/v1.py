@@ -7,7 +7,7 @@ has exactly ten digits and no leading zero: then there is only one way to cut. v
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,16 +41,23 @@ class Verified:
     pair: KeyPair
 
 
-def sign(key: bytes, token: str, expire: int | str) -> str:
+def sign(key: mac.Keyed, token: str, expire: int | str) -> str:
     """Return the 40 hex digits for any text and number, as every SDK computes them."""
-    return mac.hmac_sha1(key, f"{token}{expire}".encode()).hex()
+    return key.sha1(f"{token}{expire}".encode()).hex()
 
 
 def mint(pair: KeyPair, token: str, window: Window) -> Credential:
     """Build a credential; it is one that `verify` accepts at any time within its window."""
-    require_token(token)
+    return mint_all(pair, (token,), window)[0]
+
+
+def mint_all(pair: KeyPair, tokens: Sequence[str], window: Window) -> list[Credential]:
+    """The same for many tokens and one window."""
     verify_window(window, window.issued_at)
-    return Credential(token, window.expires_at, sign(pair.secret_bytes, token, window.expires_at), pair.public_key)
+    for token in tokens:
+        require_token(token)
+    key, expire, public_key = pair.mac, window.expires_at, pair.public_key
+    return [Credential(token, expire, sign(key, token, expire), public_key) for token in tokens]
 
 
 def verify(keys: AcceptedKeys, fields: Mapping[str, str], now: int) -> Verified:
@@ -63,7 +70,7 @@ def verify(keys: AcceptedKeys, fields: Mapping[str, str], now: int) -> Verified:
         raise Refusal(Code.CREDENTIAL_INVALID, "signature is not 40 lower-case hex digits.", field="signature")
     pair = keys.find(_require(fields, "publicKey"), now)
     _require_token_form(token, Code.CREDENTIAL_INVALID)
-    if pair is None or not mac.same(sign(pair.secret_bytes, token, expire).encode(), signature.encode()):
+    if pair is None or not mac.same(sign(pair.mac, token, expire).encode(), signature.encode()):
         raise forged()
     return Verified(token.encode(), verify_expiry(int(expire), now), pair)
 

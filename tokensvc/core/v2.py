@@ -45,12 +45,12 @@ def mint(
         require_text(name, value)
     verify_window(window, window.issued_at)
     payload = strict_json.dumps({**parameters, "iat": window.issued_at, "exp": window.expires_at})
-    token = jws.sign(payload, key=pair.secret_bytes, kid=pair.public_key)
+    token = jws.sign(payload, key=pair.mac, kid=pair.public_key)
     if fits is not None and not fits(signing_input(token)):
         head = token.partition(".")[0]
         longer = (payload + bytes(blanks) for blanks in itertools.product(b" \t\n\r", repeat=6))
         payload = next((one for one in longer if fits(f"{head}.{jws.encode(one)}".encode())), payload)
-        token = jws.sign(payload, key=pair.secret_bytes, kid=pair.public_key)
+        token = jws.sign(payload, key=pair.mac, kid=pair.public_key)
     if len(token) > jws.MAX_CHARACTERS:
         raise Refusal(
             Code.PARAMETER_INVALID,

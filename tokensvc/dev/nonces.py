@@ -23,7 +23,7 @@ _SHORTEST_SECONDS: Final = 60
 
 _NAMES: Final = frozenset({"nonce", "subject_id"})
 _TIMES: Final = frozenset({"until", "cross_off_until"})
-_ASK_NOBODY: Final = frozenset({"beside", "elsewhere"})
+_ASK_NOBODY: Final = frozenset({"beside", "elsewhere", "in_one_place"})
 
 
 def emulated_nonces(nonces: NonceStore, emulation: EmulationFile) -> NonceStore:

@@ -154,6 +154,9 @@ class NonceStore(Protocol):
         beside the subject.
         """
 
+    def in_one_place(self) -> bool:
+        """Whether each nonce is beside each subject."""
+
     def beside(self, nonce: NonceId, subject_id: str) -> bool:
         """Whether the nonce and the counts of the subject are in one place, so that one step reaches both.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from tokensvc.core.callers import Caller, Evidence, Presented
+from tokensvc.core.nonces import NonceId
 
 Clock = Callable[[], int]
 """Unix seconds, now."""
@@ -54,3 +55,8 @@ class Audit(Protocol):
 
     def note(self, event: str, facts: Mapping[str, str | int | None]) -> None:
         """`event` is a past participle: issued, refused, redeemed, replayed, stored."""
+
+    def note_each(self, event: str, facts: Mapping[str, str | int | None], nonces: Sequence[NonceId]) -> None:
+        """The same as to note each of these with the facts and its `nonce`, in this order; all of them or none."""
+        for nonce in nonces:
+            self.note(event, {**facts, "nonce": nonce})

@@ -14,7 +14,7 @@ from tokensvc.core.callers import Caller, Presented
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.grants import Grant
 from tokensvc.core.keys import KeyPair
-from tokensvc.core.nonces import NonceId, nonce_id
+from tokensvc.core.nonces import nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile
 from tokensvc.core.window import Window
@@ -23,7 +23,7 @@ from tokensvc.ports import Entry, Recording, RecordOutcome
 from .issue import MOST_STEPS_BACK, Issue, Issued, require_share
 from .receipts import Repeatable, repeatable
 from .request_names import new_request
-from .tokens import Fits, new_token
+from .tokens import Fits, new_tokens
 
 MOST_IN_A_BATCH: Final = 100
 
@@ -50,11 +50,12 @@ class Batch:
         repeat = repeatable(ring, profile, caller, key, ["v1", count])
         grant = policy.decide(profile, caller, AskV1(), self.issue.clock())
         pair, request, fits = ring.signing, new_request(self.issue.chance), self.issue.fits(grant)
+        text, until = grant.to_text(), grant.window.record_until
         for _ in range(_MOST_ROUNDS):
-            made = [v1.mint(pair, new_token(self.issue.chance, fits), grant.window) for _ in range(count)]
-            drafts = [_Draft.made(grant, grant.window, one.token.encode(), one.token) for one in made]
+            made = v1.mint_all(pair, new_tokens(self.issue.chance, count, fits), grant.window)
+            entries = [Entry(nonce_id(grant.account, "v1", one.token.encode()), text, until) for one in made]
             items = () if repeat is None else [[one.token, one.expire, one.signature, one.public_key] for one in made]
-            recording = self._record(drafts, request, repeat, items)
+            recording = self._record(grant, entries, request, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
                 return Issued([v1.Credential(*item) for item in repeat.items(recording.receipt)])
             if recording.recorded:
@@ -81,11 +82,14 @@ class Batch:
         pair, request = ring.signing, new_request(self.issue.chance)
         results: list[str | Refusal] = [_TOO_MANY_ALIKE] * len(uploads)
         drafts: dict[int, _Draft] = {}
-        left = None
+        left, terms, fits = None, None, None
         for place, payload in enumerate(uploads):
             try:
-                grant = policy.decide(profile, caller, AskV2(_object(payload), expire), now)
-                drafts[place] = _Draft.of(pair, grant, grant.window, self.issue.fits(grant))
+                ask = AskV2(_object(payload), expire)
+                terms = terms or policy.terms_of(profile, caller, ask, now)
+                grant = policy.grant(terms, ask)
+                fits = fits or self.issue.fits(grant)
+                drafts[place] = _Draft.of(pair, grant, grant.window, fits)
             except Refusal as refusal:
                 if refusal.code not in _OF_ONE_UPLOAD:
                     raise
@@ -95,12 +99,14 @@ class Batch:
             places = sorted(drafts)
             answer = [drafts[place].text if place in drafts else one for place, one in enumerate(results)]
             items = () if repeat is None else (pair.public_key, *(_item(one) for one in answer))
-            recording = self._record([drafts[place] for place in places], request, repeat, items)
+            first = drafts[places[0]].grant
+            entries = list(_entries(first.to_text(), [drafts[place] for place in places]))
+            recording = self._record(first, entries, request, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
                 public_key, *kept = repeat.items(recording.receipt)
                 return public_key, Issued([_of_item(item) for item in kept])
             if recording.recorded:
-                left = self.issue.left(drafts[places[0]].grant, recording)
+                left = self.issue.left(first, recording)
                 break
             for number in recording.known:
                 _step(pair, drafts, places[number])
@@ -118,22 +124,23 @@ class Batch:
         return profile, caller
 
     def _record(
-        self, drafts: Sequence[_Draft], request: str, repeat: Repeatable | None, items: Sequence[Any]
+        self,
+        grant: Grant,
+        entries: Sequence[Entry],
+        request: str,
+        repeat: Repeatable | None,
+        items: Sequence[Any],
     ) -> Recording:
-        """Record all of them, or none. `items` are what is kept of them for a repetition."""
-        first = drafts[0].grant
-        texts = _texts(draft.grant for draft in drafts)
-        entries = [Entry(each.nonce, text, each.window.record_until) for each, text in zip(drafts, texts, strict=True)]
-        quota = self.issue.quota(first)
-        until = max(entry.until for entry in entries)
-        receipt = None if repeat is None else repeat.receipt(items, until, self.issue.chance)
+        """Record all of them, or none. `grant` is one of theirs; `items` are what is kept of them for a repetition."""
+        quota, receipt = self.issue.quota(grant), None
+        if repeat is not None:
+            receipt = repeat.receipt(items, max(entry.until for entry in entries), self.issue.chance)
         recording = self.issue.nonces.record_batch(
-            entries, request=request, quota=quota, uses=first.uses, receipt=receipt
+            entries, request=request, quota=quota, uses=grant.uses, receipt=receipt
         )
         require_share(quota, recording)
         if recording.recorded:
-            for draft in drafts:
-                self.issue.note(draft.grant, draft.nonce)
+            self.issue.note_each(grant, [entry.nonce for entry in entries])
         return recording
 
 
@@ -148,30 +155,20 @@ class _Draft:
     window: Window
     material: bytes
     text: str
-    nonce: NonceId
     fits: Fits | None = None
     steps: int = 0
 
     @classmethod
-    def made(
-        cls, grant: Grant, window: Window, material: bytes, text: str, fits: Fits | None = None, steps: int = 0
-    ) -> _Draft:
-        return cls(grant, window, material, text, nonce_id(grant.account, grant.version, material), fits, steps)
-
-    @classmethod
     def of(cls, pair: KeyPair, grant: Grant, window: Window, fits: Fits | None, steps: int = 0) -> _Draft:
         token = v2.mint(pair, grant.parameters, window, fits)
-        return cls.made(grant, window, v2.signing_input(token), token, fits, steps)
+        return cls(grant, window, v2.signing_input(token), token, fits, steps)
 
 
-def _texts(grants: Iterable[Grant]) -> Iterator[str]:
-    """What is recorded of each; in one batch that is nearly always the same, and written once."""
-    last, text = None, ""
-    for grant in grants:
-        note = grant.note()
-        if note != last:
-            last, text = note, note.to_text()
-        yield text
+def _entries(text: str, drafts: Iterable[_Draft]) -> Iterator[Entry]:
+    """What is recorded of each: the same text, because a note of a grant is of its terms alone."""
+    for draft in drafts:
+        nonce = nonce_id(draft.grant.account, "v2", draft.material)
+        yield Entry(nonce, text, draft.window.record_until)
 
 
 def _apart(pair: KeyPair, drafts: Mapping[int, _Draft]) -> dict[int, _Draft]:

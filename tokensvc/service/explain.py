@@ -109,7 +109,7 @@ class Explain:
 
 def _signed(pair: KeyPair, version: Version, credential: Mapping[str, str]) -> bool:
     if version == "v1":
-        made = v1.sign(pair.secret_bytes, credential["token"], credential["expire"])
+        made = v1.sign(pair.mac, credential["token"], credential["expire"])
         return mac.same(made.encode(), credential["signature"].encode())
     with suppress(Refusal):
         jws.verify(credential["token"], lambda _: pair.secret_bytes)

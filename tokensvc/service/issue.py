@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -175,7 +175,7 @@ class Issue:
         nonce = nonce_id(grant.account, grant.version, material)
         if not self.untracked.take(nonce, self.clock()):
             return False
-        self.note(grant, nonce, "issued_untracked")
+        self.audit.note("issued_untracked", {**_noted(grant), "nonce": nonce})
         return True
 
     def _identify_slowly(self, profile: Profile, presented: Presented) -> Caller:
@@ -210,7 +210,7 @@ class Issue:
         )
         require_share(quota, recording)
         if recording.recorded:
-            self.note(grant, nonce)
+            self.audit.note("issued", {**_noted(grant), "nonce": nonce})
         return recording
 
     def quota(self, grant: Grant) -> Quota | None:
@@ -224,8 +224,10 @@ class Issue:
             return None
         return Left(allowance_of(quota, recording.limit), recording.remaining)
 
-    def fits(self, grant: Grant) -> Fits:
-        """Says of the material of a nonce whether it would be beside its subject."""
+    def fits(self, grant: Grant) -> Fits | None:
+        """Says of the material of a nonce whether it would be beside its subject; None if it is wherever it is."""
+        if self.nonces.in_one_place():
+            return None
         home = subject_id(grant.account, grant.profile, grant.source, grant.subject)
         return lambda material: self.nonces.beside(nonce_id(grant.account, grant.version, material), home)
 
@@ -244,19 +246,20 @@ class Issue:
             return None
         return lambda other: is_elsewhere(nonce_id(grant.account, grant.version, other))
 
-    def note(self, grant: Grant, nonce: NonceId, event: str = "issued") -> None:
-        """Note for the audit that a credential is on record, unless the event says otherwise, and about to leave."""
-        self.audit.note(
-            event,
-            {
-                "version": grant.version,
-                "account": grant.account,
-                "profile": grant.profile,
-                "source": grant.source,
-                "subject": grant.subject,
-                "nonce": nonce,
-            },
-        )
+    def note_each(self, grant: Grant, nonces: Sequence[NonceId]) -> None:
+        """Note for the audit that credentials of the same caller are on record, and about to leave."""
+        self.audit.note_each("issued", _noted(grant), nonces)
+
+
+def _noted(grant: Grant) -> dict[str, str | int | None]:
+    """What the audit is told of a grant, besides the nonce."""
+    return {
+        "version": grant.version,
+        "account": grant.account,
+        "profile": grant.profile,
+        "source": grant.source,
+        "subject": grant.subject,
+    }
 
 
 def require_share(quota: Quota | None, recording: Recording) -> None:

@@ -23,6 +23,14 @@ def new_token(chance: Chance, fits: Fits | None = None) -> str:
     return token
 
 
+def new_tokens(chance: Chance, count: int, fits: Fits | None = None) -> list[str]:
+    """So many of them. Where any fits, all are drawn at once."""
+    if fits is not None:
+        return [new_token(chance, fits) for _ in range(count)]
+    digits = chance(16 * count).hex()
+    return [_uuid(digits[at : at + 32]) for at in range(0, 32 * count, 32)]
+
+
 def _uuid(digits: str) -> str:
     """The 32 hex digits as a UUID of version 4 (RFC 9562)."""
     variant = "89ab"[int(digits[16], 16) & 3]

@@ -69,7 +69,7 @@ def with_public_key(keys: AcceptedKeys, fields: Mapping[str, str]) -> Mapping[st
         return fields
     signature, found = fields.get("signature", "").encode(), keys.pairs[0].public_key
     for pair in keys.pairs:
-        made = v1.sign(pair.secret_bytes, fields.get("token", ""), fields.get("expire", ""))
+        made = v1.sign(pair.mac, fields.get("token", ""), fields.get("expire", ""))
         if mac.same(made.encode(), signature):
             found = pair.public_key
     return {**fields, "publicKey": found}

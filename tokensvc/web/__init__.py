@@ -131,8 +131,9 @@ def create_app(doors: Doors) -> Flask:
     app.register_blueprint(batch_blueprint(Batch(issue)))
     app.register_blueprint(health_blueprint(doors.ready, doors.stopping))
     app.register_blueprint(metrics_blueprint(doors.measured.text, doors.measured.rights))
-    app.register_blueprint(error_pages_blueprint())
-    app.register_blueprint(openapi_blueprint(document(uploads=doors.uploads is not None)))
+    told = document(uploads=doors.uploads is not None)
+    app.register_blueprint(openapi_blueprint(told))
+    app.register_blueprint(error_pages_blueprint(told))
     spending = doors.redeeming
     app.register_blueprint(redeem_blueprint(spending.redeem, spending.rights))
     app.register_blueprint(operate_blueprint(spending.introspect, spending.revoke, spending.explain, spending.rights))

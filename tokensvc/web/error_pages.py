@@ -1,14 +1,18 @@
 """`/docs/errors/CODE`: what each error code means and what to do about it; every problem's `type` leads here.
 
-`make docs` writes them to docs/errors/, and what they have in common to docs/errors.md.
+A browser gets a page, and who does not ask for HTML the same in plain text. `make docs` writes them to docs/errors/,
+and what they have in common to docs/errors.md.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from flask import Blueprint, Response, abort
+from flask import Blueprint, Response, abort, request
 
+from .openapi.answers import Node
+from .openapi.page import operations
+from .pages import guard, page, prose
 from .problems import STATUS
 
 PAGES: Final[dict[str, tuple[str, str]]] = {
@@ -143,17 +147,45 @@ code's page, which the service has too:
 """
 
 
-def error_pages_blueprint() -> Blueprint:
-    """The route."""
+def error_pages_blueprint(document: Node) -> Blueprint:
+    """The route. `document` says which operations answer with a code."""
     blueprint = Blueprint("error_pages", __name__)
 
     @blueprint.get("/docs/errors/<code>")
-    def page(code: str) -> Response:
+    def error(code: str) -> Response:
         if code not in PAGES:
             abort(404)
-        return Response(section(code), mimetype="text/plain")
+        kinds = request.accept_mimetypes
+        if kinds["text/html"] > kinds["text/plain"]:
+            answer = page("error.html", **_told(document, code))
+        else:
+            answer = Response(section(code), mimetype="text/plain")
+            guard(answer)
+        answer.vary.add("Accept")
+        return answer
 
     return blueprint
+
+
+def _told(document: Node, code: str) -> Node:
+    """What the template shows."""
+    status, title = STATUS[code]
+    cause, remedy = map(prose, PAGES[code])
+    found = [
+        (operation["operationId"], method.upper(), path, ", ".join(statuses))
+        for path, method, operation in operations(document)
+        if (statuses := [its for its, answer in operation["responses"].items() if f"`{code}`" in answer["description"]])
+    ]
+    return {
+        "code": code,
+        "status": status,
+        "title": title,
+        "cause": cause,
+        "remedy": remedy,
+        "answered": found,
+        "everywhere": len(found) == sum(1 for _ in operations(document)),
+        "codes": {each: status for each, (status, _) in STATUS.items()},
+    }
 
 
 def section(code: str) -> str:

@@ -291,6 +291,28 @@ def test_a_line_is_on_the_disk_before_append_returns_if_so_configured(
     assert bool(synced) is sync
 
 
+def test_many_lines_are_one_sync_and_one_chain_or_none_of_them_is_there(
+    tmp_path: Path, seal: Seal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    file = audit(tmp_path, seal)
+    with monkeypatch.context() as watched:
+        watched.setattr(os, "fdatasync", synced.append)
+        file.append("issued", *({"nonce": f"n{number}"} for number in range(100)))
+    assert len(synced) == 1
+    report = verify([file.path], seal)
+    assert (report.intact, report.last.number) == (True, 100)
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", fail)
+        with pytest.raises(OSError, match="No space left"):
+            file.append("issued", {}, {})
+    assert verify([file.path], seal) == report
+
+
+def fail(*_arguments: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
 def test_only_the_owner_may_read_it(written: Path) -> None:
     assert {written.stat().st_mode & 0o777, head_path(written).stat().st_mode & 0o777} == {0o600}
 

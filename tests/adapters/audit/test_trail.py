@@ -11,14 +11,16 @@ import pytest
 from tokensvc.adapters.audit import AUDITED, PERMISSIONS, Audited, AuditFile, Seal, verify
 from tokensvc.adapters.logs import about
 from tokensvc.core.errors import Outage
+from tokensvc.core.nonces import NonceId
 from tokensvc.core.trail import Trail
+from tokensvc.ports import Audit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
-class Notes:
+class Notes(Audit):
     """What was passed on."""
 
     def __init__(self) -> None:
@@ -73,6 +75,19 @@ def test_a_yes_that_cannot_be_kept_is_an_outage_and_never_told_as_a_yes(tmp_path
     with pytest.raises(Outage, match="audit file cannot be written"):
         audited.note(event, {})
     assert notes.events == [("audit_missed", {"missed": event, "reason": "No such file or directory"})]
+
+
+def test_each_of_a_batch_is_kept_in_a_line_of_its_own_and_none_if_one_cannot_be(tmp_path: Path) -> None:
+    notes, nonces = Notes(), [NonceId("n1"), NonceId("n2")]
+    Audited(notes, file_in(tmp_path), here).note_each("issued", {"subject": "tsk_CANARY0123"}, nonces)
+    kept = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
+    assert [(line["n"], line["nonce"], line["subject"]) for line in kept] == [
+        (1, "n1", "[redacted]"),
+        (2, "n2", "[redacted]"),
+    ]
+    assert [facts["nonce"] for _, facts in notes.events] == nonces
+    with pytest.raises(Outage, match="audit file cannot be written"):
+        Audited(Notes(), file_in(tmp_path / "nowhere"), here).note_each("issued", {}, nonces)
 
 
 @pytest.mark.parametrize("event", sorted(AUDITED - PERMISSIONS))

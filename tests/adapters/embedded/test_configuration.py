@@ -23,7 +23,7 @@ from tokensvc.adapters.throttle import RedisThrottle
 from tokensvc.core.errors import Refusal
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import Quota
-from tokensvc.ports import Outcome, Redemption
+from tokensvc.ports import Audit, Outcome, Redemption
 
 REFUSED = "(?i)no permissions|NOPERM|ACL failure|DEBUG command not allowed|command is not allowed from script"
 
@@ -150,7 +150,7 @@ def test_the_service_may_do_what_it_has_to(service: Service) -> None:
     assert service.nonces.outstanding() == 0
 
 
-class Notes:
+class Notes(Audit):
     def __init__(self) -> None:
         self.events: list[str] = []
 

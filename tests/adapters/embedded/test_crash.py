@@ -21,6 +21,8 @@ from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome
 
+pytestmark = pytest.mark.alone
+
 WORKERS = 4
 PAUSE_SECONDS = 0.004
 """Between two rounds of a worker, so that the check afterwards is not longer than the load."""

@@ -7,12 +7,16 @@ import io
 import json
 import logging
 import os
+import select
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tokensvc.adapters.event_log import ERRORS, WARNINGS, EventLog
 from tokensvc.adapters.logs import about, lines
+from tokensvc.core.nonces import NonceId
 from tokensvc.core.trail import Trail
 
 
@@ -91,6 +95,41 @@ def test_a_line_is_written_whole_and_at_once(tmp_path: Path, monkeypatch: pytest
     (line,) = (tmp_path / "log").read_text().splitlines()
     assert json.loads(line)["subject"] == "u" * 150
     assert writes[0] == len(line) + 1, "all of it is offered to the first write"
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@given(facts=st.dictionaries(st.text(max_size=8), st.text() | st.integers(), max_size=5), nonces=st.lists(st.text()))
+def test_the_lines_of_a_batch_are_those_that_would_be_written_one_by_one(
+    form: lines.Form, facts: dict[str, str | int], nonces: list[str]
+) -> None:
+    facts.pop("nonce", None)
+    with pytest.MonkeyPatch.context() as still, lines.written_to(io.StringIO()) as stream:
+        still.setattr(lines, "_iso", lambda _time: "2026-01-02T03:04:05.678901Z")
+        still.setattr(lines, "request_facts", dict)
+        still.setattr(lines.SINK, "render", lines.json_line if form == "json" else lines.ConsoleLine(colors=False))
+        for nonce in nonces:
+            lines.say("info", "issued", {**facts, "nonce": nonce})
+        one_by_one = stream.getvalue()
+        lines.say_each("info", "issued", facts, nonces)
+        assert stream.getvalue() == 2 * one_by_one
+
+
+def test_many_lines_are_few_writes_and_each_of_them_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers write to one pipe: what is longer than PIPE_BUF could be cut by another's line."""
+    writes: list[bytes] = []
+    real = os.write
+
+    def write(descriptor: int, text: bytes) -> int:
+        writes.append(text)
+        return real(descriptor, text)
+
+    nonces = [NonceId(f"{number:022}") for number in range(100)]
+    with (tmp_path / "log").open("w") as stream, lines.written_to(stream), monkeypatch.context() as watched:
+        watched.setattr(os, "write", write)
+        EventLog().note_each("issued", {"subject": "u1"}, nonces)
+    assert [json.loads(line)["nonce"] for line in (tmp_path / "log").read_text().splitlines()] == nonces
+    assert all(len(text) <= select.PIPE_BUF and text.endswith(b"\n") for text in writes)
+    assert 2 < len(writes) < 20
 
 
 @pytest.mark.parametrize("broken", ["closed", "full"])

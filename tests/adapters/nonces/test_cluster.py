@@ -27,6 +27,8 @@ from tokensvc.core.watermarks import Watermark
 from tokensvc.ports import Entry, Outcome, Receipt, RecordOutcome
 from tokensvc.wiring import CLUSTER_BUCKETS
 
+pytestmark = pytest.mark.alone
+
 LONGEST_OUTAGE_SECONDS = 15.0
 """Three seconds is the design: one until the node counts as failed, and an election. Machines of tests are slow."""
 

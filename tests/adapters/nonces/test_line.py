@@ -126,6 +126,17 @@ def test_nobody_waits_for_those_before_longer_than_two_time_outs(client: Lined) 
     assert isinstance(error, redis.TimeoutError)
 
 
+def test_who_was_answered_is_answered_although_others_had_every_turn(client: Lined) -> None:
+    """A lock of threads knows no queue: whoever asks next may have it first, again and again."""
+    line = client.line
+    with line._turn, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(echo, client, "x")
+        wait_until(lambda: held(client, 1), "one that waits")
+        together, line._waiting = line._waiting, []
+        line._exchange(together)
+        assert asked.result() == b"x"
+
+
 def test_after_a_fork_each_process_has_a_line_of_its_own(client: Lined) -> None:
     echo(client, "x")
     busy = threading.Event()

@@ -22,6 +22,8 @@ from tokensvc.core.errors import Outage, Unanswered
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome, Redemption
 
+pytestmark = pytest.mark.alone
+
 HANG_SECONDS = 5
 
 

@@ -20,6 +20,8 @@ from tokensvc.adapters.nonces.scripts import Script
 from tokensvc.core.errors import Outage
 from tokensvc.ports import Outcome, Redemption
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def lasting() -> Iterator[Valkey]:

@@ -162,6 +162,8 @@ import gevent.pool
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tests.support.nonces import new_nonce, new_request, soon
+
+pytestmark = pytest.mark.alone
 client = connect(sys.argv[1], connections=20)
 store = RedisNonces(client, chance=os.urandom)
 nonce = new_nonce()

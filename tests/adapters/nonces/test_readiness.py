@@ -14,12 +14,13 @@ from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.nonces.readiness import MOST_SKEW_SECONDS, SKEW_TOLD_SECONDS
 from tokensvc.core.errors import Outage
+from tokensvc.ports import Audit
 
 ROOM_SECONDS = 1
 """For the second that may end between our look at a clock and the store's."""
 
 
-class Noted:
+class Noted(Audit):
     """An audit that keeps what it is told."""
 
     def __init__(self) -> None:

@@ -13,11 +13,22 @@ from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_nonce, new_request, soon, store_on
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces, scripts
+from tokensvc.adapters.nonces.arguments import batch_texts
+from tokensvc.adapters.nonces.keys import nonce_key
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import Quota
 from tokensvc.ports import Entry, Outcome, Recording, RecordOutcome
+
+
+def test_each_record_ends_at_its_own_time(valkey: Valkey) -> None:
+    with contextlib.closing(valkey.client()) as client:
+        store, now = RedisNonces(client, chance=os.urandom), soon()
+        for ends in ([now, now, now], [now, now + 1, now + 2]):
+            batch = [Entry(new_nonce(), "g", end) for end in ends]
+            assert store.record_batch(batch, request=new_request(), quota=quota(outstanding=9)).recorded
+            assert [valkey.command("EXPIRETIME", nonce_key(each.nonce, 0)) for each in batch] == ends
 
 
 @pytest.fixture(params=["rotate", "wait", "several buckets"])
@@ -41,6 +52,16 @@ def test_each_is_redeemed_once_with_its_own_grant(store: RedisNonces) -> None:
     for place in (0, 41, 99):
         assert store.redeem(batch[place].nonce, request=new_request()).grant == f"g{place}"
         assert store.redeem(batch[place].nonce, request=new_request()).outcome is Outcome.REPLAYED
+
+
+def test_what_several_have_in_common_is_sent_once_and_each_has_its_own(store: RedisNonces) -> None:
+    now, request = soon(), new_request()
+    kinds = [("g", now), ("h", now), ("g", now + 100), ("g", now), ("h", now)]
+    batch = [Entry(new_nonce(), *kind) for kind in kinds]
+    assert store.record_batch(batch, request=request).recorded
+    assert batch_texts(batch) == ["3", "g", str(now), "h", str(now), "g", str(now + 100), "1", "2", "3", "1", "2"]
+    assert batch_texts(batch[:1] + batch[3:4]) == ["1", "g", str(now)]
+    assert [store.redeem(each.nonce, request=request).grant for each in batch] == ["g", "h", "g", "g", "h"]
 
 
 def test_those_that_exist_are_named(store: RedisNonces) -> None:

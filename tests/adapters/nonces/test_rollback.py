@@ -14,10 +14,10 @@ from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import RedisNonces, fence
 from tokensvc.adapters.nonces.rollback import Count, Counts
 from tokensvc.core.nonces import NonceId
-from tokensvc.ports import Outcome
+from tokensvc.ports import Audit, Outcome
 
 
-class Noted:
+class Noted(Audit):
     """An audit that keeps the events."""
 
     def __init__(self) -> None:

@@ -20,6 +20,8 @@ from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome
 
+pytestmark = pytest.mark.alone
+
 LONGEST_OUTAGE_SECONDS = 15.0
 """Three seconds is the design: 0.7 until a sentinel calls it down, and an election. Machines of tests are slow."""
 

@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,20 +45,23 @@ def read_note(text: bytes) -> Note | None:
 
 
 class AuditFile:
-    """Adds lines. `now` is in Unix seconds; with `sync` a line is on the disk before `append` returns."""
+    """Adds lines. `now` is in Unix seconds; with `sync` they are on the disk before `append` returns."""
 
     def __init__(self, path: Path, seal: Seal, now: Callable[[], float], *, sync: bool = True) -> None:
         self.path = path
         self._seal, self._now, self._sync = seal, now, sync
 
-    def append(self, event: str, facts: Mapping[str, Any]) -> None:
-        """Add a line. OSError if that cannot be done; then nothing of it is there."""
+    def append(self, event: str, *each: Mapping[str, Any]) -> None:
+        """Add a line of the event for each of these facts. OSError if that cannot be done; then none of them is there.
+
+        They are one write and one sync of the disk, however many they are.
+        """
         lock = os.open(head_path(self.path), _LOCK, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             descriptor = os.open(self.path, _APPEND, 0o600)
             try:
-                self._add(lock, descriptor, event, facts)
+                self._add(lock, descriptor, event, each)
                 fcntl.flock(lock, fcntl.LOCK_UN)
                 if self._sync:  # not under the lock: one sync of the disk then serves all who wait for it
                     os.fdatasync(descriptor)
@@ -72,7 +75,7 @@ class AuditFile:
         for path, flags in ((head_path(self.path), _LOCK), (self.path, _APPEND)):
             os.close(os.open(path, flags, 0o600))
 
-    def _add(self, lock: int, descriptor: int, event: str, facts: Mapping[str, Any]) -> None:
+    def _add(self, lock: int, descriptor: int, event: str, each: Sequence[Mapping[str, Any]]) -> None:
         size = os.fstat(descriptor).st_size
         note = read_note(os.pread(lock, _NOTE_BYTES + 1, 0))
         fragment = b""
@@ -80,15 +83,18 @@ class AuditFile:
             head = note.head
         else:
             head, fragment = self._look(descriptor, size, note)
-        text = b"\n" if fragment else b""
+        written = [b"\n"] if fragment else []
         if (whole := self._seal.read(fragment)) is not None and whole.genuine:  # only its line break is missing
             head = whole.head
         elif fragment:  # a crash in the middle of a line: it stays, and a line says so
             mended = {"bytes": len(fragment), "fragment": hashlib.sha256(fragment).hexdigest()}
             line, head = self._seal.line(head, self._time(), "mended", mended)
-            text += line
-        line, head = self._seal.line(head, self._time(), event, facts)
-        text += line
+            written.append(line)
+        time = self._time()
+        for facts in each:
+            line, head = self._seal.line(head, time, event, facts)
+            written.append(line)
+        text = b"".join(written)
         try:
             _write(descriptor, text)
         except OSError:

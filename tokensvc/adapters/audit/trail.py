@@ -6,12 +6,13 @@ as missed: to refuse it would help nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from tokensvc.adapters.logs.about import request_facts
 from tokensvc.adapters.logs.redaction import REDACTION
 from tokensvc.core.errors import Outage
+from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Audit
 
 from .file import AuditFile
@@ -32,14 +33,21 @@ class Audited:
 
     def note(self, event: str, facts: Mapping[str, str | int | None]) -> None:
         """Keep it, then pass it on; raises an outage for a permission that could not be kept."""
-        if event in AUDITED:
-            self._keep(event, facts)
+        self._keep(event, facts, ({},))
         self._inner.note(event, facts)
 
-    def _keep(self, event: str, facts: Mapping[str, str | int | None]) -> None:
+    def note_each(self, event: str, facts: Mapping[str, str | int | None], nonces: Sequence[NonceId]) -> None:
+        """Keep all of them, a line each and together on the disk, then pass them on."""
+        self._keep(event, facts, [{"nonce": nonce} for nonce in nonces])
+        self._inner.note_each(event, facts, nonces)
+
+    def _keep(self, event: str, facts: Mapping[str, str | int | None], each: Sequence[Mapping[str, str]]) -> None:
+        if event not in AUDITED:
+            return
         about = {name: fact for name, fact in request_facts().items() if name != "ms"}
+        common = REDACTION(None, "info", {**about, **facts})
         try:
-            self._aside(self._file.append, event, REDACTION(None, "info", {**about, **facts}))
+            self._aside(self._file.append, event, *({**common, **own} for own in each))
         except OSError as exc:
             self._inner.note("audit_missed", {"missed": event, "reason": exc.strerror or type(exc).__name__})
             if self._refuses and event in PERMISSIONS:

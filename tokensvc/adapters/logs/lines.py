@@ -11,7 +11,8 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, MutableMapping
+import select
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO, TypeVar
@@ -27,7 +28,8 @@ _Stream = TypeVar("_Stream", bound=TextIO)
 
 _dumps: Final = json.JSONEncoder(default=repr).encode
 _CONTROL: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # a traceback keeps its lines
-_stamp: Final = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")
+_AT_ONCE_BYTES: Final = select.PIPE_BUF
+"""As many bytes into a pipe are one write to whoever reads it (POSIX)."""
 
 
 def json_line(_logger: object, _level: str, facts: Facts) -> str:
@@ -50,21 +52,15 @@ class ConsoleLine:
         return self._renderer(logger, level, facts)
 
 
-def opened(_logger: object, level: str, facts: Facts) -> Facts:
-    """The event with what every line begins with, and what is known of the request."""
-    event = facts.pop("event", "")
-    return {**_stamp(None, level, {}), "level": level, "event": event, **request_facts(), **facts}
-
-
 class Sink:
-    """Where lines go; nowhere until it is told. It is structlog's innermost logger, with a method a level."""
+    """Where lines go; nowhere until it is told."""
 
     def __init__(self) -> None:
         self.stream: TextIO | None = None
         self.render: Callable[[object, str, Facts], str] = json_line
 
     def put(self, line: str) -> None:
-        """Write one line, at once and whole."""
+        """Write one line, or some that have line breaks between them, at once and whole."""
         stream = self.stream
         if stream is None:
             return
@@ -78,23 +74,49 @@ class Sink:
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
 
-    debug = info = warning = error = critical = put
+    def put_all(self, lines: Iterable[str]) -> None:
+        """Write lines of plain ASCII by as few writes as leave each of them whole."""
+        together, size = list[str](), 0
+        for line in lines:
+            size += len(line) + 1
+            if size > _AT_ONCE_BYTES and together:
+                self.put("\n".join(together))
+                together, size = [], len(line) + 1
+            together.append(line)
+        if together:
+            self.put("\n".join(together))
 
 
 SINK: Final = Sink()
 """Where the lines of this process go."""
 
 
-def _rendered(logger: object, level: str, facts: Facts) -> str:
-    return SINK.render(logger, level, facts)
+def say(level: str, event: str, facts: Mapping[str, Any]) -> None:
+    """Write an event with its facts, and with what every line begins with.
+
+    Without structlog's loggers, which bind and proxy for longer than it takes to make the line.
+    """
+    SINK.put(SINK.render(None, level, _opened(level, event, facts)))
 
 
-LOG: Final[structlog.typing.FilteringBoundLogger] = structlog.wrap_logger(
-    SINK,
-    processors=[opened, REDACTION, _rendered],
-    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    cache_logger_on_first_use=True,
-).bind()
+def say_each(level: str, event: str, facts: Mapping[str, Any], nonces: Iterable[str]) -> None:
+    """The same for each of these nonces, which is the last of its facts. What all have in common is rendered once."""
+    opened = _opened(level, event, facts)
+    if SINK.render is json_line:
+        head = json_line(None, level, opened)[:-1]
+        SINK.put_all([f'{head}, "nonce": {_dumps(nonce)}}}' for nonce in nonces])
+    else:
+        for nonce in nonces:
+            SINK.put(SINK.render(None, level, {**opened, "nonce": nonce}))
+
+
+def _opened(level: str, event: str, facts: Mapping[str, Any]) -> Facts:
+    opened = {"time": _iso(datetime.now(UTC)), "level": level, "event": event, **request_facts(), **facts}
+    return REDACTION(None, level, opened)
+
+
+def _iso(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
 
 
 class RecordLine(logging.Formatter):
@@ -104,7 +126,7 @@ class RecordLine(logging.Formatter):
         """The line."""
         level = record.levelname.lower()
         facts: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+            "time": _iso(datetime.fromtimestamp(record.created, UTC)),
             "level": level,
             "event": "logged",
         }

@@ -86,7 +86,7 @@ _SHAPES: Final = re.compile(
 
 
 class Redaction:
-    """A processor of structlog's kind. It changes the event that it is given."""
+    """Takes out what is secret. It changes the event that it is given, and returns it."""
 
     def __init__(self) -> None:
         self._known: tuple[str, ...] = ()

@@ -2,7 +2,7 @@
 -- Notes several nonces as issued and counts them, or does nothing. No flag, as in record: a full store refuses this.
 -- KEYS: epoch record, records. ARGV: request; subject, rate, its seconds, per day, outstanding (all empty if there is no
 -- quota, and each that is no limit), uses (as in record); receipt's id, text and until (all empty if there is none);
--- and for each record its grant and until.
+-- how many grants with their untils there are, and these; and if that is not one for all, for each record which it has.
 -- Answers {recorded; if counted just now, how many more, and by which limit} |
 -- {rate | per_day | outstanding, seconds to wait} |
 -- {again, text of the receipt} | {exists, places from 0 …} | {stale | late | fenced | hidden}.
@@ -21,12 +21,16 @@ if receipt then
   if written_in == epoch then return {'again', text} end
 end
 
+local kinds = tonumber(ARGV[11])
+local function kind_of(place) return kinds == 1 and 1 or tonumber(ARGV[12 + 2 * kinds + place]) end
+local function until_of(kind) return ARGV[11 + 2 * kind] end
+
 -- A record of this request was counted with it, by a call whose reply was lost, and is left as it is.
 local fresh, known = {}, {'exists'}
 for place = 0, #KEYS - 2 do
   local state, written_in, owner = read(KEYS[place + 2])
   if not state then
-    if tonumber(ARGV[12 + 2 * place]) <= second then return {'late'} end
+    if tonumber(until_of(kind_of(place))) <= second then return {'late'} end
     fresh[#fresh + 1] = place
   elseif (state ~= 'I' and state ~= 'M') or owner ~= request then
     known[#known + 1] = tostring(place)
@@ -71,14 +75,19 @@ if rate then
   end
 end
 
-local owner = outstanding and request .. subject or request
-for _, place in ipairs(fresh) do
-  local key, grant, til = KEYS[place + 2], ARGV[11 + 2 * place], ARGV[12 + 2 * place]
-  local nonce = string.sub(key, -22)
-  redis.call('SET', key, issued(epoch, owner, ARGV[7], grant), 'EXAT', til)
-  if outstanding then redis.call('ZADD', outstanding_key, til, nonce) end
-  if rate then redis.call('ZADD', rate_key, string.format('%.0f', now), nonce .. request) end
+-- What is the same for many is made once, and each count is one command.
+local owner, values = outstanding and request .. subject or request, {}
+for kind = 1, kinds do values[kind] = issued(epoch, owner, ARGV[7], ARGV[10 + 2 * kind]) end
+local by_end, by_now, time_text = {}, {}, string.format('%.0f', now)
+for number, place in ipairs(fresh) do
+  local key, kind = KEYS[place + 2], kind_of(place)
+  local nonce, til = string.sub(key, -22), until_of(kind)
+  redis.call('SET', key, values[kind], 'EXAT', til)
+  if outstanding then by_end[2 * number - 1], by_end[2 * number] = til, nonce end
+  if rate then by_now[2 * number - 1], by_now[2 * number] = time_text, nonce .. request end
 end
+if outstanding then redis.call('ZADD', outstanding_key, unpack(by_end)) end
+if rate then redis.call('ZADD', rate_key, unpack(by_now)) end
 if per_day then redis.call('SET', day_key, day .. ':' .. (today + #fresh), 'EXAT', (day + 1) * 86400) end
 if outstanding then
   redis.call('EXPIREAT', outstanding_key, redis.call('ZRANGE', outstanding_key, -1, -1, 'WITHSCORES')[2])

@@ -20,7 +20,7 @@ from tokensvc.ports import Audit, Chance, Clock, Entry, Outcome, Receipt, Record
 
 from . import scripts
 from .answers import UNRECORDED, recording_of
-from .arguments import checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
+from .arguments import batch_texts, checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
 from .census import Census
 from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key, stand_in
 from .questions import Observe, Questions
@@ -109,6 +109,10 @@ class RedisNonces:
             self.revoke(substitute, actor="")
         return replace(recording, limit=first.limit, remaining=first.remaining) if recording.recorded else recording
 
+    def in_one_place(self) -> bool:
+        """Whether there is one bucket."""
+        return self._buckets == 1
+
     def beside(self, nonce: NonceId, subject_id: str) -> bool:
         """Whether the nonce is in the subject's bucket."""
         return self._buckets == 1 or bucket_of(nonce, self._buckets) == self._home(subject_id)
@@ -163,7 +167,7 @@ class RedisNonces:
         for bucket in buckets:
             places = places_in[bucket]
             keys = [epoch_key(bucket), *(nonce_key(entries[place].nonce, bucket) for place in places)]
-            texts = [text for place in places for text in (entries[place].grant, time_text(entries[place].until))]
+            texts = batch_texts([entries[place] for place in places])
             arguments = [checked(request), *(counted or ("",) * 5), uses_text(uses), *kept, *texts]
             word, *rest = self._questions.put(scripts.RECORD_BATCH, bucket, keys, arguments)
             if word == "exists":

@@ -49,14 +49,17 @@ class Line:
         question = _Question(pack(parts))
         self._waiting.append(question)
         # Looked at twice: in a loop that stood still, the turn may have come together with the end of patience.
-        if not (self._turn.acquire(timeout=self._patience) or self._turn.acquire(blocking=False)):
+        if self._turn.acquire(timeout=self._patience) or self._turn.acquire(blocking=False):
+            try:
+                if question.answer is _NOT_ANSWERED:  # else who was before took it along
+                    together, self._waiting = self._waiting, []
+                    self._exchange(together)
+            finally:
+                self._turn.release()
+        elif (
+            question.answer is _NOT_ANSWERED
+        ):  # threads may pass each other by, so it may have been taken along here too
             raise redis.TimeoutError("Too many were asking before.")
-        try:
-            if question.answer is _NOT_ANSWERED:  # else who was before took it along
-                together, self._waiting = self._waiting, []
-                self._exchange(together)
-        finally:
-            self._turn.release()
         if isinstance(question.answer, BaseException):
             raise question.answer
         return question.answer

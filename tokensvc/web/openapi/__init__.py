@@ -18,8 +18,8 @@ from .schemas import schemas
 _ABOUT: Final = """Issues single-use ImageKit upload credentials, and serves ImageKit's upload API.
 
 Every error is `application/problem+json` (RFC 9457), but for the upload API's, which have ImageKit's shape. Each has \
-a code, in the body and in `X-Tokensvc-Code`, and each code has a page. A method that a path does not have is answered \
-405 with `Allow`, a path that there is not 404.
+a code, in `X-Tokensvc-Code`, and each code has a page, to which a problem's `type` leads. A method that a path does \
+not have is answered 405 with `Allow`, a path that does not exist 404.
 
 Browsers: OPTIONS answers preflights of the origins that are configured, and their pages may read every answer. A page \
 of another origin is refused. A `traceparent` is continued."""

@@ -52,7 +52,11 @@ def paths() -> dict[str, Node]:
                     }
                 ],
                 "responses": {
-                    "200": {"description": "A page.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+                    "200": {
+                        "description": "A page in HTML for browsers, in plain text for who does not ask for that.",
+                        "headers": _GUARDED,
+                        "content": _HTML | {"text/plain": {"schema": {"type": "string"}}},
+                    }
                 }
                 | refusals("not_found"),
             }

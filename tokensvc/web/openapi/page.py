@@ -1,50 +1,34 @@
-"""The document as a page: `/openapi.json` and `/docs`.
-
-The page is one answer: it has no script, and its style is in it, allowed by its hash. So it needs no other host, and
-nothing on it can be made to ask one.
-"""
+"""The document: `/openapi.json` for programs, and `/docs` to read."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
-from flask import Blueprint, Response, json, render_template
+from flask import Blueprint, Response, json
 from markupsafe import Markup, escape
 
-from tokensvc.web.problems import STATUS
+from tokensvc.web.pages import page, prose
 
 from .answers import Node
 
 METHODS: Final = ("get", "head", "post", "put", "patch", "delete")
-_STYLE: Final = Path(__file__).with_name("page.css")
-_NO_MORE: Final = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_CODE: Final = re.compile(r"`([^`]+)`")
 
 
 def openapi_blueprint(document: Node) -> Blueprint:
     """The routes that tell what the others are."""
     blueprint = Blueprint("openapi", __name__)
     text = json.dumps(document, separators=(",", ":"))
-    style = _STYLE.read_text()
-    policy = f"default-src 'none'; style-src '{_hash(style)}'; {_NO_MORE}"
 
     @blueprint.get("/openapi.json")
     def openapi() -> Response:
-        return _fresh(Response(text, mimetype="application/json"))
+        answer = Response(text, mimetype="application/json")
+        answer.headers["Cache-Control"] = "no-cache"
+        return answer
 
     @blueprint.get("/docs")
     def docs() -> Response:
-        page = render_template("docs.html", told=_told(document), style=Markup(style))  # noqa: S704 - our own file
-        answer = _fresh(Response(page, mimetype="text/html"))
-        answer.headers["Content-Security-Policy"] = policy
-        answer.headers["X-Content-Type-Options"] = "nosniff"
-        answer.headers["Referrer-Policy"] = "no-referrer"
-        return answer
+        return page("docs.html", told=_told(document))
 
     return blueprint
 
@@ -59,21 +43,12 @@ def operations(document: Node) -> Iterator[tuple[str, str, Node]]:
                 yield path, method, {**operation, "parameters": parameters}
 
 
-def _fresh(answer: Response) -> Response:
-    answer.headers["Cache-Control"] = "no-cache"
-    return answer
-
-
-def _hash(style: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}"
-
-
 def _told(document: Node) -> Mapping[str, Any]:
     """What the template shows."""
     found = list(operations(document))
     return {
         "info": document["info"],
-        "about": [_prose(part) for part in document["info"]["description"].split("\n\n")],
+        "about": [prose(part) for part in document["info"]["description"].split("\n\n")],
         "tags": [
             {
                 **tag,
@@ -82,7 +57,7 @@ def _told(document: Node) -> Mapping[str, Any]:
             for tag in document["tags"]
         ],
         "security": {
-            name: _prose(scheme["description"]) for name, scheme in document["components"]["securitySchemes"].items()
+            name: prose(scheme["description"]) for name, scheme in document["components"]["securitySchemes"].items()
         },
         "schemas": {name: _schema(schema) for name, schema in document["components"]["schemas"].items()},
     }
@@ -96,7 +71,7 @@ def _operation(document: Node, path: str, method: str, operation: Node) -> Node:
         "method": method.upper(),
         "summary": operation["summary"],
         "deprecated": operation.get("deprecated", False),
-        "description": _prose(operation.get("description", "")),
+        "description": prose(operation.get("description", "")),
         "security": [" and ".join(each) or "nobody in particular" for each in operation.get("security", ())],
         "parameters": [
             {
@@ -104,7 +79,7 @@ def _operation(document: Node, path: str, method: str, operation: Node) -> Node:
                 "where": parameter["in"],
                 "required": parameter.get("required", False),
                 "type": _type(parameter["schema"]),
-                "description": _prose(parameter.get("description", "")),
+                "description": prose(parameter.get("description", "")),
             }
             for parameter in operation["parameters"]
         ],
@@ -113,7 +88,7 @@ def _operation(document: Node, path: str, method: str, operation: Node) -> Node:
                 "media": media,
                 "type": _type(content["schema"]),
                 "members": _members(content["schema"]),
-                "description": _prose(content["schema"].get("description", "")),
+                "description": prose(content["schema"].get("description", "")),
                 "examples": _examples(content),
             }
             for media, content in body["content"].items()
@@ -129,26 +104,15 @@ def _answer(document: Node, status: str, answer: Node) -> Node:
     return {
         "status": status,
         "good": status < "4",
-        "lines": [Markup(_CODE.sub(_code, str(escape(line)))) for line in lines],  # noqa: S704 - escaped
+        "lines": [prose(line) for line in lines],
         "types": [(media, _type(content["schema"])) for media, content in contents.items() if "problem" not in media],
         "examples": [each for content in contents.values() for each in _examples(content)],
         "headers": [
-            (name, _prose(known[_name(header)]["description"] if "$ref" in header else header.get("description", "")))
+            (name, prose(known[_name(header)]["description"] if "$ref" in header else header.get("description", "")))
             for name, header in answer.get("headers", {}).items()
             if status < "4" or name in ("Retry-After", "RateLimit")
         ],
     }
-
-
-def _code(match: re.Match[str]) -> str:
-    """A code in an answer's words leads to its page, if it is an error's."""
-    if match[1] not in STATUS:
-        return f"<code>{match[1]}</code>"
-    return f'<a href="/docs/errors/{match[1]}"><code>{match[1]}</code></a>'
-
-
-def _prose(text: str) -> Markup:
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
 
 
 def _examples(content: Node) -> list[tuple[str, str]]:
@@ -161,10 +125,10 @@ def _examples(content: Node) -> list[tuple[str, str]]:
 def _schema(schema: Node) -> Node:
     kinds = schema.get("oneOf", ())
     return {
-        "description": _prose(schema.get("description", "")),
+        "description": prose(schema.get("description", "")),
         "type": _type(schema) if not kinds and not schema.get("properties") else "",
         "kinds": [
-            {"type": _type(kind), "members": _members(kind), "description": _prose(kind.get("description", ""))}
+            {"type": _type(kind), "members": _members(kind), "description": prose(kind.get("description", ""))}
             for kind in (kinds or [schema])
         ],
     }
@@ -176,7 +140,7 @@ def _members(schema: Node) -> list[Node]:
             "name": name,
             "required": name in schema.get("required", ()),
             "type": _type(member),
-            "description": _prose(member.get("description", "")),
+            "description": prose(member.get("description", "")),
         }
         for name, member in schema.get("properties", {}).items()
     ]
