@@ -130,9 +130,10 @@ def test_workers_that_have_had_their_requests_are_replaced_and_no_upload_fails(d
 def test_a_service_that_ends_waits_for_the_uploads_that_are_under_way(
     deployment: Deployment, options: str, *, finishes: bool
 ) -> None:
-    """For so long and no longer."""
+    """For so long and no longer. What it had issued is good at the next one."""
     with serving(deployment, GUNICORN_CMD_ARGS=options) as (service, client), connect(client) as connection:
-        workers = service.workers
+        workers, unspent, spent = service.workers, client.credential(), client.credential()
+        assert client.upload(spent).status == 200
         body = b'{"uploadPayload": {"fileName": "a.jpg"}}'
         head = f"POST /auth HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {client.api_key}\r\n"
         connection.sendall(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:9])
@@ -148,6 +149,9 @@ def test_a_service_that_ends_waits_for_the_uploads_that_are_under_way(
             answer = b"".join(iter(lambda: connection.recv(4096), b""))
         assert answer.startswith(b"HTTP/1.1 200 ") is finishes
         assert service.wait() == 0
+    with serving(deployment) as (_, client):
+        assert client.upload(unspent).status == 200
+        assert client.upload(spent).headers["x-tokensvc-code"] == "credential.replayed"
 
 
 def _listens(client: Client) -> bool:

@@ -135,10 +135,20 @@ def test_what_is_refused_says_for_whom_it_was_issued(store: NonceStore, ending: 
             store.redeem(nonce, request=(request := new_request()))
     if ending == "finished":
         store.finish(nonce, request=request, result="4:file")
-        assert store.redeem(nonce, request=request) == Redemption(Outcome.FINISHED, result="4:file")
+        finished = store.redeem(nonce, request=request)
+        assert finished == Redemption(Outcome.FINISHED, result="4:file")
+        assert finished.on_record == grant
     refused = store.redeem(nonce, request=new_request())
     assert refused == Redemption(Outcome.REVOKED if ending == "revoked" else Outcome.REPLAYED)
-    assert refused.refused_grant == grant
+    assert refused.on_record == grant
+
+
+def test_what_is_held_says_for_whom_it_was_issued(store: NonceStore) -> None:
+    nonce = new_nonce()
+    store.record(nonce, grant="3:for:u1", until=soon(), request=new_request(), uses=Uses(1, "on-success"))
+    store.redeem(nonce, request=new_request(), lease=60)
+    held = store.redeem(nonce, request=new_request(), lease=60)
+    assert (held.outcome, held.on_record) == (Outcome.HELD, "3:for:u1")
 
 
 def test_what_is_spent_cannot_be_revoked(store: NonceStore) -> None:

@@ -156,7 +156,7 @@ EVENTS: dict[str, tuple[str, Callable[[Scene], TestResponse], dict[str, Any]]] =
     "the same upload again": (
         "finished",
         lambda s: s.v1(s.spent(KEY), key=KEY),
-        {"account": "default", "version": "v1", "nonce": True},
+        {**MINE, "age": 0, "nonce": True},
     ),
     "a second upload": ("replayed", lambda s: s.v1(s.spent()), {**MINE, "age": 0, "nonce": True}),
     "a second redemption": (
@@ -167,7 +167,7 @@ EVENTS: dict[str, tuple[str, Callable[[Scene], TestResponse], dict[str, Any]]] =
     "of one that is in use": (
         "held",
         lambda s: s.v1(s.claimed()),
-        {"account": "default", "version": "v1", "nonce": True},
+        {**MINE, "profile": "held", "age": 0, "nonce": True},
     ),
     "of one that was revoked": ("revoked", lambda s: s.v1(s.revoked()), {**MINE, "age": 0, "nonce": True}),
     "a revocation": (

@@ -35,14 +35,14 @@ class Redemption:
     """`grant` is the text recorded at issue (SPENT and CLAIMED; empty for one that is crossed off).
 
     `result` is what finish noted. `retry_after` are the seconds after which one that is HELD is free, if not spent.
-    `refused_grant` is that of what is no yes, if it is on record: for telling whose it is, and no part of the answer.
+    `on_record` is the text where it is not handed out: for telling whose the nonce is, and no part of the answer.
     """
 
     outcome: Outcome
     grant: str = ""
     result: str = ""
     retry_after: int = 0
-    refused_grant: str = field(default="", compare=False)
+    on_record: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

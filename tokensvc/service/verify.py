@@ -77,7 +77,7 @@ def with_public_key(keys: AcceptedKeys, fields: Mapping[str, str]) -> Mapping[st
 
 def granted(redemption: Redemption) -> GrantNote | None:
     """What was granted with it, good or refused; None for one that is on no record, and for one from elsewhere."""
-    text = redemption.grant or redemption.refused_grant
+    text = redemption.grant or redemption.on_record
     return GrantNote.from_text(text) if text else None
 
 

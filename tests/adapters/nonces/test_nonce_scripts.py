@@ -36,7 +36,7 @@ NAMED = {
     [
         ("record", "2e23ac209f316ae2026185643fd2672c8dd00729"),
         ("record_batch", "32be9ca6120bbefbd111b1bc4db921d729b6fa6b"),
-        ("redeem", "73ef355948ae9e1811562b6a928cbfbf1ae5aef7"),
+        ("redeem", "e700d71615bf62dd2da28e864434895f2240b4a7"),
         ("commit", "656969aea4149f4cdd1d43421132357b857bd1ac"),
         ("release", "157c3c081ce5f11205761272d4db6c657241e59e"),
         ("finish", "4d667934a0f91d85dd59d695efffdf1d03acd4f2"),

@@ -23,7 +23,9 @@ def concern(**facts: str | None) -> None:
     """This is known by now of whom and what the request is about, and goes along with each line that follows."""
     now = _NOW.get()
     if now is not None:
-        now[2].update((name, fact) for name, fact in facts.items() if fact is not None)
+        for name, fact in facts.items():
+            if fact is not None:
+                now[2][name] = fact
 
 
 def current_trail() -> Trail | None:

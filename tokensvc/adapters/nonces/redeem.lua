@@ -4,7 +4,7 @@
 -- a use that counts only later is claimed (or empty: it is spent at once), and of an unknown one the account (empty if
 -- no watermark concerns it) and the second of issue.
 -- Answers {spent, grant, and if it was spent just now the epoch and how many were spent in it} | {claimed, grant} |
--- {finished, result} | {held, seconds to wait} | {replayed | revoked | stale, the grant if it is on record} |
+-- {finished, result, grant} | {held, seconds to wait, grant} | {replayed | revoked | stale, grant (or empty)} |
 -- {unissued | fenced | hidden}.
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
@@ -43,7 +43,7 @@ end
 if state == 'M' then
   local uses = read_uses(rest)
   local claim, place = claim_of(uses, ARGV[1])
-  if claim and claim.state == 'D' then return {'finished', claim.result} end
+  if claim and claim.state == 'D' then return {'finished', claim.result, uses.grant} end
   if claim and claim.state == 'C' then return {'spent', uses.grant} end
   if is_revoked(uses, KEYS[2]) then return {'revoked', uses.grant} end
   local now = milliseconds()
@@ -51,7 +51,7 @@ if state == 'M' then
     table.remove(uses, place)
   else
     local room, wait = make_room(uses, now)
-    if wait then return {'held', math.ceil(wait / 1000)} end
+    if wait then return {'held', math.ceil(wait / 1000), uses.grant} end
     if not room then return {'replayed', uses.grant} end
   end
   claim = {request = ARGV[1], state = 'L', result = ''}
@@ -66,5 +66,5 @@ if state == 'M' then
 end
 if state == 'R' then return {'revoked', rest} end
 if request ~= ARGV[1] then return {'replayed', rest} end
-if state == 'D' then return {'finished', before} end
+if state == 'D' then return {'finished', before, rest} end
 return {'spent', rest}
