@@ -1,7 +1,7 @@
 """What the head of a plain request comes to in the environment. Anything else is for gunicorn to understand or refuse.
 
-A line that was seen before is looked up, not read: clients send the same ones again and again. Lines that hold a
-secret are read each time, so that none is kept here.
+A line that was seen before is looked up, not read: clients send the same ones again and again. That is so of a few
+fields by name; what may hold a secret is read each time, so that none is kept here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,31 @@ _NOT_PLAIN: Final = frozenset(
 )
 """Fields that say how to read the rest, or what to do with the connection."""
 
-_SECRET: Final = frozenset({"HTTP_AUTHORIZATION", "HTTP_COOKIE"})
+_SAME_AGAIN: Final = frozenset(
+    {
+        "ACCEPT",
+        "ACCEPT_ENCODING",
+        "ACCEPT_LANGUAGE",
+        "CACHE_CONTROL",
+        "CONNECTION",
+        "CONTENT_LENGTH",
+        "CONTENT_TYPE",
+        "DNT",
+        "HOST",
+        "ORIGIN",
+        "PRAGMA",
+        "PRIORITY",
+        "SEC_CH_UA",
+        "SEC_CH_UA_MOBILE",
+        "SEC_CH_UA_PLATFORM",
+        "SEC_FETCH_DEST",
+        "SEC_FETCH_MODE",
+        "SEC_FETCH_SITE",
+        "USER_AGENT",
+    }
+)
+"""Fields that say the same in request after request, and nothing secret."""
+
 _LENGTH: Final = re.compile("0|[1-9][0-9]{0,3}")
 
 
@@ -87,7 +111,7 @@ class _Fields(dict[bytes, tuple[str, str]]):
         if not self._is_plain(name, value):
             raise NotPlain
         field = (name if name in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{name}", value)
-        if field[0] not in _SECRET:
+        if name in _SAME_AGAIN:
             if len(self) >= _MOST_KNOWN:
                 self.clear()
             self[line] = field
