@@ -10,6 +10,7 @@ from tokensvc.core.callers import Caller
 from tokensvc.core.checks import Restrictions
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.grants import GrantNote
+from tokensvc.core.metadata import MetadataField
 from tokensvc.core.params import PARAMETERS
 from tokensvc.core.policy import AskV1, AskV2, decide
 from tokensvc.core.profiles import Limits, Profile
@@ -49,6 +50,13 @@ def test_a_v1_grant_says_who_what_and_until_when() -> None:
 def test_a_clients_token_and_expire_are_honoured() -> None:
     grant = decide(PROFILE, CALLER, AskV1("my-token", str(NOW + 60)), NOW)
     assert (grant.token, grant.window) == ("my-token", Window(NOW, NOW + 60))
+
+
+@pytest.mark.parametrize("fields", [{}, {"b": MetadataField("Text")}])
+def test_metadata_that_one_account_takes_is_not_taken_for_good_at_another(fields: dict[str, MetadataField]) -> None:
+    takes_any, ask = replace(PROFILE, allow={"customMetadata": AllowAny()}), AskV2({"customMetadata": '{"a":1}'})
+    assert decide(takes_any, CALLER, ask, NOW).parameters == ask.payload
+    assert refused(replace(takes_any, metadata=fields), ask).field == "customMetadata"
 
 
 def test_a_caller_of_another_source_is_refused() -> None:
