@@ -17,6 +17,7 @@ from tests.support.processes import alive, until
 
 from .servers import OURS, STOCK, Server, all_of, children, one_answer, server
 
+pytestmark = pytest.mark.alone
 GET: Final = b"GET /auth HTTP/1.1\r\nHost: shop.example\r\n\r\n"
 POST: Final = b"POST /redeem HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 4\r\n\r\n"
 SLOW: Final = b"GET /auth/slow HTTP/1.1\r\nHost: shop.example\r\n\r\n"
