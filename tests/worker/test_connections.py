@@ -17,6 +17,7 @@ from tests.support.processes import alive, until
 
 from .servers import OURS, STOCK, Server, all_of, children, one_answer, server
 
+pytestmark = pytest.mark.alone
 GET: Final = b"GET /auth HTTP/1.1\r\nHost: shop.example\r\n\r\n"
 POST: Final = b"POST /redeem HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 4\r\n\r\n"
 SLOW: Final = b"GET /auth/slow HTTP/1.1\r\nHost: shop.example\r\n\r\n"
@@ -75,6 +76,23 @@ def test_a_request_that_waits_for_the_answer_before_it_is_answered(impatient: Se
         assert one_answer(client)[:2] == (200, True)
         client.sendall(GET)
         assert one_answer(client)[:2] == (200, True)
+
+
+def test_a_request_that_waits_costs_nothing_meanwhile(impatient: Server) -> None:
+    (worker,) = children(impatient.process)
+    with impatient.begin(SLOW) as client:
+        time.sleep(0.05)
+        client.sendall(GET)
+        time.sleep(0.05)
+        before = cpu_seconds(worker)
+        assert one_answer(client)[2] == b"slow"
+        assert cpu_seconds(worker) - before < 0.1  # of nearly half a second
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of the process, so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_who_hangs_up_meanwhile_holds_up_nobody(impatient: Server) -> None:
