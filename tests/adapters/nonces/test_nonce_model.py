@@ -30,6 +30,8 @@ from tokensvc.core.uses import ONCE, Uses
 from tokensvc.core.watermarks import Origin, Scope, Watermark
 from tokensvc.ports import Outcome, Redemption, Standing
 
+pytestmark = pytest.mark.alone
+
 NONCES = st.integers(0, 2)
 REQUESTS = st.integers(0, 3)
 USES = st.sampled_from([ONCE, ONCE, Uses(2), Uses(1, "on-success"), Uses(2, "on-success")])
