@@ -319,6 +319,7 @@ def test_a_retired_key_is_accepted_until_its_time(service: Service) -> None:
 # Many at once
 
 
+@pytest.mark.alone
 def test_of_many_uploads_at_once_with_one_credential_one_is_kept(service: Service) -> None:
     """Each has another content; the one that is kept is whole, and one's own."""
     fields = {**form_v1(service), "useUniqueFileName": "false"}

@@ -55,6 +55,7 @@ def test_a_command_is_packed_as_redis_py_packs_it(client: Lined) -> None:
     assert pack(parts) == b"".join(connection.pack_command(*parts))
 
 
+@pytest.mark.alone
 def test_everybody_is_given_the_answer_to_what_they_asked(client: Lined) -> None:
     texts = [f"{number}-{'x' * (number * 37 % 3000)}" for number in range(600)]
     with ThreadPoolExecutor(24) as pool:
@@ -62,6 +63,7 @@ def test_everybody_is_given_the_answer_to_what_they_asked(client: Lined) -> None
     assert [answer.decode() for answer in answers] == texts
 
 
+@pytest.mark.alone
 def test_who_asks_while_an_answer_is_on_its_way_is_taken_along_with_the_others(valkey: Valkey, client: Lined) -> None:
     echo(client, "connected")
     with ThreadPoolExecutor(9) as pool:
@@ -74,6 +76,7 @@ def test_who_asks_while_an_answer_is_on_its_way_is_taken_along_with_the_others(v
     assert int(valkey.command("INFO", "stats")["total_reads_processed"]) - reads < 8
 
 
+@pytest.mark.alone
 def test_an_error_is_only_for_the_one_whose_script_it_is_of(client: Lined) -> None:
     with ThreadPoolExecutor(3) as pool:
         with busy(client.line):
@@ -94,6 +97,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_no_outage(valkey: Valk
     assert echo(client, "y") == b"y"
 
 
+@pytest.mark.alone
 def test_when_the_answers_are_lost_all_are_told_and_the_next_are_answered(valkey: Valkey) -> None:
     with FaultProxy(valkey.socket) as proxy, contextlib.ExitStack() as stack:
         made = stack.enter_context(contextlib.closing(connect(f"unix://{proxy.socket}", connections=2)))
@@ -110,6 +114,7 @@ def test_when_the_answers_are_lost_all_are_told_and_the_next_are_answered(valkey
         assert echo(made, "again") == b"again"
 
 
+@pytest.mark.alone
 def test_who_is_ended_while_it_asks_for_all_leaves_nobody_waiting(
     client: Lined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +138,7 @@ def test_who_is_ended_while_it_asks_for_all_leaves_nobody_waiting(
     assert echo(client, "again") == b"again"
 
 
+@pytest.mark.alone
 def test_after_a_fork_each_process_has_a_line_of_its_own(client: Lined) -> None:
     echo(client, "x")
     holds, done = threading.Event(), threading.Event()
@@ -158,6 +164,7 @@ def test_after_a_fork_each_process_has_a_line_of_its_own(client: Lined) -> None:
     assert echo(client, "parent") == b"parent"
 
 
+@pytest.mark.alone
 def test_nobody_waits_for_those_before_longer_than_two_time_outs_and_then_is_not_asked_for(client: Lined) -> None:
     with busy(client.line), ThreadPoolExecutor(1) as pool:
         assert isinstance(pool.submit(echo, client, "late").exception(), redis.TimeoutError)
