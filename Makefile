@@ -13,7 +13,7 @@ help:  ## this list
 run: $(VENV)/.runtime  ## the whole loop on http://127.0.0.1:8000: demo keys, demo sign-in, embedded Valkey, upload page
 	@exec $(BIN)/tokensvc dev $(ARGS)
 
-test: lint $(VENV)/.debian tests/e2e/node_modules/.installed tests/e2e/.python/.installed  ## every check and every test
+test: lint $(VENV)/.debian $(VENV)/bin/promtool tests/e2e/node_modules/.installed tests/e2e/.python/.installed  ## every check and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.development  ## ruff, mypy --strict, import rules
@@ -39,10 +39,11 @@ conformance: $(VENV)/.debian tests/e2e/node_modules/.installed tests/e2e/.python
 
 LOCK := $(VENV)/lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header setup.cfg
 
-lock:  ## resolve the dependencies of setup.cfg anew into the two lock files
+lock:  ## resolve the dependencies of setup.cfg anew into the three lock files
 	$(PYTHON) -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install -q uv
 	$(LOCK) --upgrade --extra test --extra lint --extra docs -o requirements-dev.lock
 	$(LOCK) --constraint requirements-dev.lock -o requirements.lock
+	$(LOCK) --constraint requirements-dev.lock --extra s3 --extra otel -o requirements-extras.lock
 
 clean:  ## remove what make made, but not var/
 	rm -rf $(VENV) build dist *.egg-info tests/e2e/node_modules tests/e2e/.python $(PEERS)/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -64,6 +65,13 @@ $(VENV)/.debian: $(VENV)/.development Makefile
 	@! command -v apt-get >/dev/null || dpkg-query -W $(DEBIAN) >/dev/null 2>&1 || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(DEBIAN); }
 	@touch $@
+
+# Prometheus' own tool tries the alerts. Out of its package and no more: that, installed, starts a server.
+$(VENV)/bin/promtool: $(VENV)/.debian
+	@! command -v apt-get >/dev/null || command -v promtool >/dev/null || { cd $(VENV) && \
+	  { apt-get download -qq -o APT::Sandbox::User=root prometheus || { apt-get update -qq && apt-get download -qq -o APT::Sandbox::User=root prometheus; } } && \
+	  dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xO ./usr/bin/promtool >bin/promtool.new && chmod +x bin/promtool.new && \
+	  mv bin/promtool.new bin/promtool && rm prometheus_*.deb; }
 
 # What `make bench` drives and compares with: programs of Debian, and peers of PyPI and npm at exact versions.
 PEERS := benchmarks/peers

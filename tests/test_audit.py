@@ -77,7 +77,7 @@ def test_every_yes_is_in_one_chain_whatever_becomes_of_workers_and_files(
     lines = [json.loads(line) for file in reversed(files) for line in file.read_text().splitlines()]
     events = [line["event"] for line in lines if line["event"] != "epoch_changed"]
     assert events == ["issued"] * 6 + ["redeemed", "stored", "replayed"] + ["issued"] * 6
-    assert {line["subject"] for line in lines if line["event"] == "issued"} == {"t"}
+    assert {line.get("subject") for line in lines if line["event"] != "epoch_changed"} == {"t"}
     assert verified(deployment)["intact"], "the configured file and key are what is looked at without arguments"
     written = "".join(file.read_text() for file in files)
     secrets = (KEY, deployment.api_key, deployment.private_key, *(credential[name] for name in ("token", "signature")))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 import sys
+import threading
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.canaries import leaks_in
+from tests.support.canaries import LeakedError, leaks_in, never_say
 from tests.support.processes import until
-from tests.support.service import Deployment, Running
+from tests.support.service import Client, Deployment, Running
 from tests.test_house import run
 
 if TYPE_CHECKING:
@@ -71,6 +75,46 @@ def test_what_a_process_says_and_its_command_line_are_looked_at(tmp_path: Path, 
     with pytest.raises(AssertionError, match="CANARY"), service:  # noqa: PT012 - it fails at the end
         if how == "log":
             until(lambda: "CANARY" in service.log)
+
+
+class Indiscreet(BaseHTTPRequestHandler):
+    """Answers everything with one text."""
+
+    said = ""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.said)))
+        self.end_headers()
+        self.wfile.write(self.said.encode())
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(
+    ("path", "what", "is_found"),
+    [
+        ("/auth", "a key", True),
+        ("/auth", "a JWT", False),
+        ("/metrics", "a key", True),
+        ("/metrics", "a JWT", True),
+        ("/metrics", "what was handed out", True),
+        ("/metrics", "nothing", False),
+    ],
+)
+def test_answers_and_metrics_are_looked_at(tmp_path: Path, path: str, what: str, *, is_found: bool) -> None:
+    """Credentials may be in an answer, and not in the metrics."""
+    never_say(handed_out := secrets.token_hex(12))
+    jwt = f"eyJ{'a' * 10}.{'b' * 10}.{'c' * 30}"
+    texts = {"a key": Deployment(tmp_path).api_key, "a JWT": jwt, "what was handed out": handed_out}
+    handler = type("Saying", (Indiscreet,), {"said": texts.get(what, "x 1")})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        with pytest.raises(LeakedError) if is_found else nullcontext():
+            Client(server.server_port).request("GET", path)
+        answering.join()
 
 
 def test_an_answer_with_a_key_in_it_is_looked_at(tmp_path: Path) -> None:

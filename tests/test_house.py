@@ -50,7 +50,7 @@ def run(*command: str | Path, cwd: Path = ROOT, **settings: str) -> subprocess.C
     ("what", "files"),
     [
         (r"\btime\.time\b|\btime_ns\b|datetime\.now|utcnow", {"tokensvc/wiring.py"}),
-        (r"\bos\.environ\b|\bgetenv\b", {"tokensvc/wiring.py"}),
+        (r"\bos\.environ\b|\bgetenv\b", {"tokensvc/wiring.py", "tokensvc/worker/__init__.py"}),
         (r"\buuid4\b|\buuid\.UUID\(", set()),
         (r"\bfrom_url\b|\bredis\.Redis\(|\bRedis\.from_pool\(|= Lined\(", {"tokensvc/adapters/redis_client/pools.py"}),
         (r"compare_digest", {"tokensvc/core/mac.py"}),
@@ -147,7 +147,7 @@ def loaded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("worker_class_str", "gevent"),
+        ("worker_class_str", "tokensvc.worker.Worker"),
         ("worker_connections", 1000),
         ("timeout", 30),
         ("graceful_timeout", 60),

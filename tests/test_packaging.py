@@ -20,6 +20,7 @@ from tokensvc import __version__
 MARKER = r" ; [a-zA-Z_]+ [^\\\n]+"
 """For which interpreters a pin counts."""
 
+LOCKS = ("requirements.lock", "requirements-extras.lock", "requirements-dev.lock")
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "tokensvc", "tests/support", "wsgi.py", "deploy")
 
 
@@ -121,11 +122,12 @@ def locked(name: str) -> dict[str, str]:
     return {package: version + hashes for package, version, hashes in entries}
 
 
-def test_the_lock_file_has_what_only_an_older_python_needs() -> None:
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-extras.lock"])
+def test_a_lock_file_has_what_only_an_older_python_needs(lock: str) -> None:
     """redis wants async-timeout before 3.11.3, and Debian 12 has 3.11.2."""
     assert re.search(
         r"^async-timeout==\S+ ; python_full_version < '3\.11\.3' ",
-        (ROOT / "requirements.lock").read_text(),
+        (ROOT / lock).read_text(),
         re.MULTILINE,
     )
 
@@ -137,7 +139,7 @@ def test_every_dependency_has_a_floor() -> None:
         assert re.fullmatch(r">=[0-9]+(\.[0-9]+)*", version), package
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_file_pins_every_dependency_at_or_above_its_floor(lock: str) -> None:
     pins = locked(lock)
     for package, floor in requirements("install_requires").items():
@@ -150,10 +152,15 @@ def test_the_development_lock_file_pins_what_the_tests_need_too() -> None:
     wanted = {**requirements("test", "options.extras_require"), **requirements("lint", "options.extras_require")}
     wanted |= requirements("docs", "options.extras_require")
     assert wanted.keys() <= pins.keys()
-    assert locked("requirements.lock").items() <= pins.items()
+    assert locked("requirements.lock").items() <= locked("requirements-extras.lock").items() <= pins.items()
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_the_image_s_lock_file_pins_what_the_extras_need() -> None:
+    wanted = requirements("s3", "options.extras_require") | requirements("otel", "options.extras_require")
+    assert wanted.keys() <= locked("requirements-extras.lock").keys()
+
+
+@pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_file_has_a_hash_for_everything_and_names_no_host(lock: str) -> None:
     text = (ROOT / lock).read_text()
     lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]

@@ -83,7 +83,7 @@ def test_totals_are_right_over_workers_killed_ones_and_reloads(tmp_path_factory:
         directory = directory_of(one)
         assert directory == directory_of(two)
         assert directory.stat().st_mode & 0o777 == 0o700
-        assert figures(client) == {"0", "1"}
+        until(lambda: figures(client) == {"0", "1"}, within_seconds=PATIENCE_SECONDS)
         with only(service, one):
             issue(client, 3)
             assert issued(client) == 3

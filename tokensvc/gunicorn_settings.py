@@ -6,7 +6,7 @@ its threaded worker is stopped by as many half-sent requests as it has threads; 
 
 from __future__ import annotations
 
-worker_class = "gevent"
+worker_class = "tokensvc.worker.Worker"
 worker_connections = 1000
 
 timeout = 30  # a worker whose loop stands still is replaced

@@ -19,6 +19,7 @@ from tokensvc.adapters.buckets import bucket_files
 from tokensvc.adapters.callers.anonymous import Anonymous
 from tokensvc.adapters.disk_files import DiskFiles
 from tokensvc.adapters.inspect import inspect
+from tokensvc.adapters.logs.about import concern
 from tokensvc.adapters.metrics import Metrics
 from tokensvc.adapters.metrics_files import VARIABLE
 from tokensvc.adapters.nonces import RedisNonces
@@ -233,7 +234,16 @@ def issue(
     """The use case that hands out credentials."""
     anonymous = frozenset(name for name, source in sources.items() if isinstance(source, Anonymous))
     return Issue(
-        profiles(settings), key_rings(settings), sources, nonces, clock, chance, audit(settings), throttle, anonymous
+        profiles(settings),
+        key_rings(settings),
+        sources,
+        nonces,
+        clock,
+        chance,
+        audit(settings),
+        throttle,
+        anonymous,
+        concern=concern,
     )
 
 
@@ -255,12 +265,13 @@ def accept(settings: config.Settings, nonces: NonceStore, files: FileStore, thro
         settings.upload.lease,
         fetching,
         _metadata(settings),
+        concern,
     )
 
 
 def redeem(settings: config.Settings, nonces: NonceStore) -> Redeem:
     """The use case that spends for other people's uploaders."""
-    return Redeem(accepted_keys(settings), _cross_off(settings), nonces, clock, chance, audit(settings))
+    return Redeem(accepted_keys(settings), _cross_off(settings), nonces, clock, chance, audit(settings), concern)
 
 
 def introspect(settings: config.Settings, nonces: NonceStore) -> Introspect:
@@ -281,7 +292,7 @@ def explain(settings: config.Settings, nonces: NonceStore) -> Explain:
 
 def rights(sources: Mapping[str, CallerSource], throttle: Throttle) -> Rights:
     """What api keys may do besides fetching credentials."""
-    return Rights(tuple(source for source in sources.values() if isinstance(source, ApiKeys)), throttle)
+    return Rights(tuple(source for source in sources.values() if isinstance(source, ApiKeys)), throttle, concern)
 
 
 def _cross_off(settings: config.Settings) -> frozenset[str]:

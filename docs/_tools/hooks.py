@@ -1,4 +1,4 @@
-"""What MkDocs is told to do besides: it takes pages into the site that live outside of docs/.
+"""What MkDocs is told to do besides: it takes into the site what lives outside of docs/.
 
 Links are written as they work in the plain files (`../CHANGELOG.md`); only the site has them changed.
 """
@@ -22,14 +22,15 @@ ELSEWHERE: Final = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "reporting.md",
     "benchmarks/results/latest.md": "benchmarks.md",
+    "tokensvc/web/static/demo-mark.svg": "assets/mark.svg",
 }
-"""Path in the tree to the page's name in the site."""
+"""Path in the tree to the name in the site."""
 
 _LINK: Final = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Take in the pages that there are."""
+    """Take in what there is."""
     for path, name in ELSEWHERE.items():
         if (ROOT / path).is_file():
             files.append(File.generated(config, name, content=(ROOT / path).read_text()))

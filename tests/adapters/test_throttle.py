@@ -151,6 +151,7 @@ def test_callers_without_a_name_are_counted_each_time(client: redis.Redis) -> No
     wait_until(let_through, "the window to pass")
 
 
+@pytest.mark.alone
 def test_of_many_at_once_about_as_many_are_let_through_as_the_limit_says(client: redis.Redis) -> None:
     throttle, address = throttle_over(client, anonymous=Rate(10, 60)), new_address()
 

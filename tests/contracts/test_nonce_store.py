@@ -122,6 +122,35 @@ def test_what_is_revoked_is_refused(store: NonceStore) -> None:
     assert store.redeem(nonce, request=recorder) == Redemption(Outcome.REVOKED)
 
 
+@pytest.mark.parametrize("uses", [Uses(), Uses(2)], ids=["once", "twice"])
+@pytest.mark.parametrize("ending", ["spent", "finished", "revoked"])
+def test_what_is_refused_says_for_whom_it_was_issued(store: NonceStore, ending: str, uses: Uses) -> None:
+    """Which is for the log: two answers that differ in it alone are the same."""
+    nonce, request, grant = new_nonce(), new_request(), "3:for:u1"
+    store.record(nonce, grant=grant, until=soon(), request=new_request(), uses=uses)
+    if ending == "revoked":
+        store.revoke(nonce, actor="ops:1")
+    else:
+        for _ in range(uses.count):
+            store.redeem(nonce, request=(request := new_request()))
+    if ending == "finished":
+        store.finish(nonce, request=request, result="4:file")
+        finished = store.redeem(nonce, request=request)
+        assert finished == Redemption(Outcome.FINISHED, result="4:file")
+        assert finished.on_record == grant
+    refused = store.redeem(nonce, request=new_request())
+    assert refused == Redemption(Outcome.REVOKED if ending == "revoked" else Outcome.REPLAYED)
+    assert refused.on_record == grant
+
+
+def test_what_is_held_says_for_whom_it_was_issued(store: NonceStore) -> None:
+    nonce = new_nonce()
+    store.record(nonce, grant="3:for:u1", until=soon(), request=new_request(), uses=Uses(1, "on-success"))
+    store.redeem(nonce, request=new_request(), lease=60)
+    held = store.redeem(nonce, request=new_request(), lease=60)
+    assert (held.outcome, held.on_record) == (Outcome.HELD, "3:for:u1")
+
+
 def test_what_is_spent_cannot_be_revoked(store: NonceStore) -> None:
     nonce, request = new_nonce(), new_request()
     store.record(nonce, grant="g", until=soon(), request=new_request())

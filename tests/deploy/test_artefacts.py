@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -158,6 +160,41 @@ def test_the_selectors_find_the_pods() -> None:
         assert found[kind]["spec"]["selector"]["matchLabels"] == labels
     assert found["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
     assert found["PodDisruptionBudget"]["spec"]["minAvailable"] < found["Deployment"]["spec"]["replicas"]
+
+
+def asked_by(probe: dict[str, Any], container: dict[str, Any], toml: str) -> str:
+    """The path that a probe asks for; its port must be ours, and its Host one that the configuration lets in."""
+    hosts = tomllib.loads(toml)["hosts"]
+    if "exec" in probe:
+        (url,) = re.findall(r"'(http://[^']+)'", probe["exec"]["command"][-1])
+        assert url.startswith(f"http://{container['args'][2]}/")
+        assert urlsplit(url).hostname in hosts
+        return str(urlsplit(url).path)
+    asked = probe["httpGet"]
+    assert asked["port"] in [port["name"] for port in container["ports"]]
+    assert {header["name"]: header["value"] for header in asked["httpHeaders"]}["Host"] in hosts
+    return str(asked["path"])
+
+
+@pytest.mark.parametrize("path", KUBERNETES, ids=lambda path: path.name)
+def test_the_probes_ask_for_what_there_is(path: Path) -> None:
+    found = {document["kind"]: document for document in documents(path)}
+    container = our_container(found["Deployment"]["spec"]["template"]["spec"])
+    toml = found["ConfigMap"]["data"]["tokensvc.toml"]
+    probes = {name: asked_by(probe, container, toml) for name, probe in container.items() if name.endswith("Probe")}
+    assert probes.pop("readinessProbe", "/readyz") == "/readyz"
+    assert probes == {"startupProbe": "/livez", "livenessProbe": "/livez"}
+
+
+def test_the_service_and_the_policy_lead_to_the_port_that_is_served() -> None:
+    found = {document["kind"]: document for document in documents(DEPLOY / "kubernetes/tokensvc.yaml")}
+    (served,) = our_container(found["Deployment"]["spec"]["template"]["spec"])["ports"]
+    (port,) = found["Service"]["spec"]["ports"]
+    assert port["targetPort"] == served["name"]
+    (ingress,) = found["NetworkPolicy"]["spec"]["ingress"]
+    assert ingress["ports"] == [{"protocol": "TCP", "port": served["containerPort"]}]
+    assert f"EXPOSE {served['containerPort']}\n" in (DEPLOY / "Dockerfile").read_text()
+    assert found["NetworkPolicy"]["spec"]["policyTypes"] == ["Ingress", "Egress"]
 
 
 @pytest.mark.parametrize("path", KUBERNETES, ids=lambda path: path.name)

@@ -193,6 +193,12 @@ def test_the_image_issues_and_takes_uploads_with_a_read_only_root_and_no_privile
             until(lambda: not service.all(), within_seconds=PATIENCE_SECONDS)
 
 
+def test_the_image_has_every_extra(image: Image, tmp_path: Path) -> None:
+    """Where nothing can be installed later, a bucket and a collector of traces must be a matter of configuration."""
+    extras = "import tokensvc.adapters.s3_files, tokensvc.adapters.tracing, opentelemetry.exporter.otlp.proto.http"
+    run(image.command(tmp_path, tmp_path / "data", ["python3", "-c", extras]))
+
+
 def test_nothing_but_the_program_is_in_the_image(image: Image) -> None:
     assert not (image.root / "src").exists()
     assert {path.name for path in (image.root / "opt/tokensvc").iterdir()} == {

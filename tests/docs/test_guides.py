@@ -1,6 +1,6 @@
 """The code of the guides: JavaScript in Node, Kotlin compiled and run, the HTTP of the others byte for byte.
 
-Swift and Dart have no compiler here, and their pages say so.
+Swift and Dart have no compiler here, and their pages say so: they are parsed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jwt
 import pytest
+import tree_sitter_dart_orchard
+import tree_sitter_swift
+from tree_sitter import Language, Parser
 
 from tests.support.app import png
 from tests.support.identity_provider import IdentityProvider
@@ -160,6 +163,20 @@ def test_android_s_class_uploads_and_tells_a_refusal(phones: Phones, android: Pa
 
 
 # iOS and Flutter
+
+
+@pytest.mark.parametrize(
+    ("page", "language", "grammar"),
+    [
+        ("docs/guides/ios.md", "swift", tree_sitter_swift.language()),
+        ("docs/guides/flutter.md", "dart", tree_sitter_dart_orchard.language()),
+    ],
+)
+def test_the_code_that_is_not_compiled_can_be_parsed(page: str, language: str, grammar: object) -> None:
+    parser = Parser(Language(grammar))
+    code = block(page, language).text
+    assert not parser.parse(code.encode()).root_node.has_error
+    assert parser.parse(code.replace(")", "", 1).encode()).root_node.has_error
 
 
 def sent(client: Client, request: str, **put_in: bytes) -> tuple[int, Any]:

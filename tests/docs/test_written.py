@@ -115,6 +115,13 @@ def test_every_block_says_its_language_and_none_is_indented() -> None:
         assert not re.search(r"\n\n    \S", outside), f"{page}: fence it"
 
 
+def test_every_fence_opens_or_closes_a_block_that_the_tests_see() -> None:
+    """An indented fence, one of tildes or one with more than a language would hide its commands from them."""
+    for page, text in PAGES.items():
+        fences = re.findall(r"^[ \t>]*(?:`{3,}|~{3,}).*$|<pre", text, re.MULTILINE)
+        assert len(fences) == 2 * len([each for each in blocks() if each.page == page]), page
+
+
 def named(found: list[Block]) -> list[Any]:
     return [pytest.param(each, id=f"{each.page}:{each.first}") for each in found]
 
@@ -207,6 +214,21 @@ def test_the_vectors_of_the_protocol_page_are_what_the_code_signs() -> None:
     claims = jwt.decode(token, "private_key_test", algorithms=["HS256"], options={"verify_exp": False})
     assert claims == {"fileName": "a.jpg", "useUniqueFileName": "true", "iat": 1700000000, "exp": 1700000400}
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "kid": "public_key_test", "typ": "JWT"}
+
+
+SAMPLES = (
+    *("Node", "Express", "JavaScript", "React", "Vue", "Angular", "Next.js", "React Native", "Android", "iOS", "Uppy"),
+    *("Flask", "Django", "PHP", "Laravel", "Ruby", "Rails", "Go", "Java", ".NET", "jQuery"),
+)
+"""For what ImageKit has a sample or a quick start that signs uploads."""
+
+
+def test_there_is_a_way_from_each_of_imagekit_s_samples() -> None:
+    _, _, table = PAGES["docs/migration.md"].partition("| sample | on the server, delete | on the client, change |\n")
+    rows = re.findall(r"^\|([^|]+)\|([^|]+)\|([^|]+)\|$", table.partition("\n\n")[0], re.MULTILINE)[1:]
+    told = [name for sample, *_ in rows for name in re.findall(r"(?:^|\W)([\w.][\w. ]*)", sample)]
+    assert [name for name in SAMPLES if not any(name in words for words in told)] == []
+    assert all(server.strip() and client.strip() for _, server, client in rows)
 
 
 def test_the_readme_is_one_screen() -> None:

@@ -35,6 +35,7 @@ def refused(redeem: Redeem, spend: Spend) -> Refusal:
     return caught.value
 
 
+@pytest.mark.alone
 def test_of_a_thousand_that_spend_one_credential_one_does(service: Service) -> None:
     spend = spend_v1(service)
 

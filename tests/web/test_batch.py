@@ -237,6 +237,7 @@ def test_faulty_uploads_are_not_counted(make_limited: Callable[..., Service]) ->
     problem_of(v2(service, {"fileName": "c"}), 429, "quota.exceeded")
 
 
+@pytest.mark.alone
 def test_of_batches_at_once_as_many_are_issued_as_fit(make_limited: Callable[..., Service]) -> None:
     service = make_limited(outstanding=95, per_day=95, rate="95/hour")
 

@@ -142,6 +142,7 @@ def test_who_may_not_ask_any_more_is_not_answered_again(service: Service, key: s
     problem_of(ask(service, V1, key, Authorization=f"Bearer {service.reader_key}"), 403, "caller.forbidden")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("body", [V1, V2])
 def test_of_many_at_once_all_get_one_set_and_it_is_counted_once(
     make_limited: Callable[..., Service], key: str, body: Any

@@ -10,6 +10,7 @@ import pytest
 import time_machine
 from itsdangerous import URLSafeTimedSerializer
 
+from tests.support.service import ROOT
 from tokensvc.adapters.demo_sign_in import COOKIE, MAX_AGE_SECONDS
 from tokensvc.web import create_app
 
@@ -24,6 +25,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+STATIC = ROOT / "tokensvc/web/static"
 OWN_PAGE = {"Sec-Fetch-Site": "same-origin"}
 NOT_HERE = "The demo sign-in works on the same machine only."
 NOT_FOR_OTHERS = "The demo sign-in is not for other sites' pages."
@@ -68,6 +70,16 @@ def test_the_page_refers_to_its_own_files_only(service: Service) -> None:
         assert path.startswith("/static/"), path
         assert service.send("GET", path).status_code == 200
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\son[a-z]+=|\sstyle=", page), "the policy forbids inline code"
+
+
+def test_every_colour_is_in_the_palette_and_has_a_light_and_a_dark_form() -> None:
+    palette, *others = ((STATIC / f"{name}.css").read_text() for name in ("palette", "demo", "page"))
+    light, _, dark = palette.partition("@media")
+    names = re.findall(r"(--[a-z-]+):", light)
+    assert names == re.findall(r"(--[a-z-]+):", dark)
+    for style in others:
+        assert not re.search(r"#[0-9a-f]{3,8}\b|(?:rgb|hsl|oklch)\(", style)
+        assert set(re.findall(r"var\((--[a-z-]+)\)", style)) <= {*names, *re.findall(r"(--[a-z-]+):", style)}
 
 
 def test_a_sign_in_lets_the_page_fetch_credentials(service: Service) -> None:

@@ -75,6 +75,7 @@ def test_a_credential_lets_one_request_through(service: Service, version: str) -
     refused(ask(service, headers), 403, "credential.replayed")
 
 
+@pytest.mark.alone
 def test_of_many_at_once_one_is_let_through(service: Service) -> None:
     headers = headers_v1(service.credential())
 

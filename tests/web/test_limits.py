@@ -50,6 +50,7 @@ def make_limited(make_service: ServiceMaker) -> Any:
     return make
 
 
+@pytest.mark.alone
 def test_of_a_hundred_requests_at_once_ten_are_issued_where_ten_may_be_outstanding(make_limited: Any) -> None:
     """Of both versions, and each of the ten can be used; then ten more are issued."""
     service: Service = make_limited(outstanding=10)

@@ -97,6 +97,30 @@ def test_every_error_code_is_an_answer_of_some_path() -> None:
     assert DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"] == list(STATUS)
 
 
+@pytest.mark.parametrize("uploads", [True, False])
+def test_every_link_leads_to_an_operation_with_what_was_asked_or_answered(*, uploads: bool) -> None:
+    """Whether the operation takes it, `test_openapi_fuzz` tries."""
+    whole = document(uploads=uploads)
+    by_name = {operation["operationId"]: operation for _, _, operation in operations(whole)}
+    found = 0
+    for operation in by_name.values():
+        for answer in operation["responses"].values():
+            for link in answer.get("links", {}).values():
+                sent = link.get("requestBody", {}) | link.get("parameters", {})
+                parameters = {each["name"] for each in by_name[link["operationId"]]["parameters"]}
+                assert link.get("parameters", {}).keys() <= parameters | {"X-Upload-Token"}
+                for member in re.findall(r"\$response\.body#/(\w+)", " ".join(map(str, sent.values()))):
+                    assert member in resolved_schema(answer["content"]["application/json"]["schema"])["properties"]
+                    found += 1
+    assert found > 20
+
+
+def resolved_schema(reference: dict[str, str]) -> dict[str, Any]:
+    """The schema for which a reference stands."""
+    found: dict[str, Any] = DOCUMENT["components"]["schemas"][reference["$ref"].rpartition("/")[2]]
+    return found
+
+
 def examples(node: Any) -> Iterator[tuple[dict[str, Any], Any]]:
     """Every schema of the document that has examples beside it or in it, with each of them."""
     if isinstance(node, dict):

@@ -126,6 +126,7 @@ def test_what_is_spent_or_not_on_record_cannot_be_revoked(service: Service) -> N
     assert revoke(service, "a.b.c") == {"revoked": 0, "outcome": "unissued"}
 
 
+@pytest.mark.alone
 def test_of_revoking_and_redeeming_at_once_one_wins(service: Service) -> None:
     headers = {"Authorization": f"Bearer {OPERATOR}"}
     with ThreadPoolExecutor(2) as threads:

@@ -96,6 +96,7 @@ def test_what_was_uploaded_with_cannot_be_redeemed_nor_the_other_way_round(servi
     assert service.upload_v1(second).status_code == 400
 
 
+@pytest.mark.alone
 def test_of_a_thousand_at_once_one_is_answered_200(service: Service) -> None:
     body, headers = v1(service), {"Authorization": f"Bearer {service.reader_key}"}
 

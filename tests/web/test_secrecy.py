@@ -6,9 +6,11 @@ says on record: its log, standard output and standard error. Every secret of the
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,9 +20,10 @@ from tests.support.valkey import Valkey
 from tokensvc import application
 from tokensvc.adapters.demo_sign_in import COOKIE
 from tokensvc.adapters.logs import lines
+from tokensvc.core.grants import GrantNote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
@@ -152,21 +155,45 @@ def test_an_unexpected_error_says_nothing_secret(
     assert_silent(spoken.getvalue(), service, {*credential.values(), token} - {service.public_key})
 
 
+def ours_below(root: object) -> Iterator[object]:
+    """Every object of a class of ours that the root leads to, by whatever way."""
+    seen, found = set[int](), [root]
+    while found:
+        one = found.pop()
+        if id(one) in seen or isinstance(one, ModuleType | type):
+            continue
+        seen.add(id(one))
+        if type(one).__module__.partition(".")[0] == "tokensvc":
+            yield one
+        if isinstance(one, FunctionType):  # not by its globals, which lead to all modules
+            found += [one.__closure__, one.__defaults__, one.__kwdefaults__]
+        else:
+            found += gc.get_referents(one)
+
+
+def shown(things: Iterable[object]) -> str:
+    return "".join(f"{thing!r}{thing!s}" for thing in things)
+
+
 def test_no_repr_shows_a_secret(own_store: Valkey, tmp_path: Path) -> None:
-    """A debugger, an assertion or a log line may print any of these."""
+    """A debugger, an assertion or a log line may print any of these: each object of ours that a worker has."""
     service = Service(own_store.url, tmp_path)
-    shown = [
-        service.settings,
-        service.issue,
-        service.accept,
-        service.nonces,
-        service.redis,
-        service.doors(),
-        service.app,
-    ]
-    shown += [*service.issue.sources.values(), *service.issue.rings.values(), service.settings.model_dump_json()]
+    exercise(service)
+    things = [*ours_below(application.doors(service.settings)), *ours_below(service.app), service.app, service.redis]
+    assert {"Settings", "KeyPair", "Secret", "Issue", "Accept", "ApiKeys", "DemoSignIn", "RedisNonces"} <= {
+        type(thing).__name__ for thing in things
+    }
     service.close()
-    assert_silent("".join(f"{thing!r}{thing!s}" for thing in shown), service, set())
+    assert_silent(shown(things) + service.settings.model_dump_json(), service, set())
+
+
+def test_a_repr_that_would_show_one_is_found(own_store: Valkey, tmp_path: Path) -> None:
+    service = Service(own_store.url, tmp_path)
+    note = GrantNote(service.private_key, "p", "s", "u", 1)
+    service.app.config["DEEP"] = [{"in": lambda: note}]
+    service.close()
+    with pytest.raises(AssertionError):
+        assert_silent(shown(ours_below(service.app)), service, set())
 
 
 def test_the_store_holds_nothing_secret(own_store: Valkey, tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from .logs.lines import say, say_each
+from .logs.lines import LOG
 
 WARNINGS: Final = frozenset(
     {"replayed", "stale", "unissued", "unfinished", "keys_missed", "unthrottled", "breaker_opened", "epoch_changed"}
@@ -20,15 +20,15 @@ class EventLog:
 
     def note(self, event: str, facts: Mapping[str, str | int | None]) -> None:
         """Write `event` and its facts."""
-        say(_level(event), event, _known(facts))
+        _to_say(event)(event, **_known(facts))
 
     def note_each(self, event: str, facts: Mapping[str, str | int | None], nonces: Sequence[str]) -> None:
         """Write a line for each nonce."""
-        say_each(_level(event), event, _known(facts), nonces)
+        _to_say(event)(event, **_known(facts), nonces=nonces)
 
 
-def _level(event: str) -> str:
-    return "error" if event in ERRORS else "warning" if event in WARNINGS else "info"
+def _to_say(event: str) -> Callable[..., object]:
+    return LOG.error if event in ERRORS else LOG.warning if event in WARNINGS else LOG.info
 
 
 def _known(facts: Mapping[str, str | int | None]) -> dict[str, str | int]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from .file_store import FileStore, Incoming, Inspector, NameTaken, RemoteFiles
 from .nonce_store import Entry, NonceStore, Outcome, Receipt, Recording, RecordOutcome, Redemption, Standing
-from .surroundings import Audit, CallerSource, Chance, Clock, Throttle
+from .surroundings import Audit, CallerSource, Chance, Clock, Concern, Throttle
 
 __all__ = [
     "Audit",
     "CallerSource",
     "Chance",
     "Clock",
+    "Concern",
     "Entry",
     "FileStore",
     "Incoming",

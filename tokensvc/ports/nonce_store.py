@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -35,12 +35,14 @@ class Redemption:
     """`grant` is the text recorded at issue (SPENT and CLAIMED; empty for one that is crossed off).
 
     `result` is what finish noted. `retry_after` are the seconds after which one that is HELD is free, if not spent.
+    `on_record` is the text where it is not handed out: for telling whose the nonce is, and no part of the answer.
     """
 
     outcome: Outcome
     grant: str = ""
     result: str = ""
     retry_after: int = 0
+    on_record: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

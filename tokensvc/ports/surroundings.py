@@ -43,6 +43,13 @@ class Throttle(Protocol):
         """Count a request of a caller without a name, or raise a refusal (RATE_LIMITED) if there were too many."""
 
 
+class Concern(Protocol):
+    """Is told of whom and what the request is about, as soon as that is known: so a refusal says it too."""
+
+    def __call__(self, **facts: str | None) -> None:
+        """By the names of the facts of `Audit`. None is not known."""
+
+
 class Audit(Protocol):
     """Takes note of what happened. Never given a secret or a credential."""
 

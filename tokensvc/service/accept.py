@@ -22,6 +22,7 @@ from tokensvc.ports import (
     Audit,
     Chance,
     Clock,
+    Concern,
     FileStore,
     Incoming,
     Inspector,
@@ -32,11 +33,12 @@ from tokensvc.ports import (
 )
 
 from .authority import Authority, authority_of
+from .concern import unheard
 from .fetching import Fetching, Remote
 from .hold import Hold
 from .keep import keep, wanted_name
 from .request_names import chance_of, named_request, new_request, require_key
-from .verify import refusal_of
+from .verify import granted, refusal_of, whose
 
 DEFAULT_LEASE_SECONDS: Final = 60
 
@@ -83,6 +85,7 @@ class Accept:
     lease: int = DEFAULT_LEASE_SECONDS
     fetching: Fetching | None = None
     metadata: Mapping[str, Mapping[str, MetadataField]] = field(default_factory=dict)
+    concern: Concern = unheard
 
     def __call__(self, offer: Offer) -> StoredFile:
         """Keep the file and return it, or raise a refusal or an outage; then nothing of it is kept.
@@ -189,7 +192,9 @@ class Accept:
             raise
 
     def _verify(self, offer: Offer) -> Authority:
-        return authority_of(self.keys, offer.version, offer.fields, offer.private_key, self.clock())
+        authority = authority_of(self.keys, offer.version, offer.fields, offer.private_key, self.clock())
+        self.concern(version=offer.version, account=authority.pair.account, nonce=authority.nonce)
+        return authority
 
     def _redeem(
         self, version: Version, authority: Authority, nonce: NonceId, request: str
@@ -200,12 +205,12 @@ class Accept:
             nonce, request=request, cross_off_until=until, lease=self.lease, origin=authority.origin
         )
         event = "redeemed" if redemption.outcome is Outcome.SPENT else str(redemption.outcome)
-        grant = GrantNote.from_text(redemption.grant) if redemption.grant else None
+        grant = granted(redemption)
+        self.concern(**whose(grant))
         facts = {
             "version": version,
             "account": authority.pair.account,
-            "profile": grant.profile if grant is not None else None,
-            "subject": grant.subject if grant is not None else None,
+            **whose(grant),
             "age": self.clock() - grant.issued_at if grant is not None else None,
             "nonce": nonce,
         }

@@ -16,8 +16,9 @@ from tokensvc.core.offers import Offer, offer_of
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile, find_profile
 from tokensvc.core.quotas import Left, Quota, Remaining, allowance_of, left_of, quota_of, refusal_of, subject_id
-from tokensvc.ports import Audit, CallerSource, Chance, Clock, NonceStore, Outcome, Recording, Throttle
+from tokensvc.ports import Audit, CallerSource, Chance, Clock, Concern, NonceStore, Outcome, Recording, Throttle
 
+from .concern import unheard
 from .request_names import new_request
 from .tokens import Fits, new_token
 from .untracked import Untracked
@@ -58,6 +59,7 @@ class Issue:
     throttle: Throttle | None = None
     anonymous: frozenset[str] = frozenset()
     untracked: Untracked = field(default_factory=Untracked)
+    concern: Concern = unheard
 
     def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> Issued[v1.Credential]:
         """Issue a v1 credential, or raise a refusal or an outage."""
@@ -131,6 +133,7 @@ class Issue:
                 "The request does not say who is asking.",
                 "Sign in, or send an api key as Authorization: Bearer tsk_…",
             )
+        self.concern(account=profile.account, profile=profile.name, source=caller.source, subject=caller.subject)
         if caller.profile not in (None, profile.name):
             raise Refusal(
                 Code.CALLER_FORBIDDEN,

@@ -5,7 +5,7 @@ A revocation is a note in our own store. ImageKit never asks there, so it reache
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ from tokensvc.core.nonces import NonceId, Version, nonce_id
 from tokensvc.core.watermarks import Watermark
 from tokensvc.ports import Audit, Clock, NonceStore, Outcome
 
-from .verify import Genuine, verify, with_public_key
+from .verify import Genuine, verify, whose, with_public_key
 
 MOST_SECONDS_AHEAD: Final = 60
 """How far ahead a watermark may be: enough for "all until now" by clocks that differ, and for no mistaken hour."""
@@ -80,10 +80,13 @@ class Revoke:
         Its signature is not asked for: what is not on record under this text is left alone.
         """
         outcomes: list[Outcome] = []
-        for nonce in self._nonces(token):
+        for account, version, nonce in self._named(token):
+            grant = self.nonces.look(nonce).grant
             outcome = self.nonces.revoke(nonce, actor=by.subject)
             if outcome is not Outcome.UNISSUED:
-                self.audit.note("revoked", {"nonce": nonce, "by": by.subject, "outcome": str(outcome)})
+                granted = whose(GrantNote.from_text(grant) if grant else None)
+                facts = {"version": version, "account": account, **granted, "nonce": nonce}
+                self.audit.note("revoked", {**facts, "by": by.subject, "outcome": str(outcome)})
                 outcomes.append(outcome)
         return Outcome.REVOKED if Outcome.REVOKED in outcomes else (outcomes or [Outcome.UNISSUED])[0]
 
@@ -125,12 +128,12 @@ class Revoke:
                 field=what,
             )
 
-    def _nonces(self, token: str) -> list[NonceId]:
+    def _named(self, token: str) -> Iterator[tuple[str, Version, NonceId]]:
         """All that the text may name: in each account as v1's token, and as a JWT if it has its three parts."""
-        named = [nonce_id(account, "v1", token.encode()) for account in self.accounts]
-        if token.count(".") == 2:  # noqa: PLR2004 - header, payload, signature
-            named += [nonce_id(account, "v2", v2.signing_input(token)) for account in self.accounts]
-        return named
+        for account in self.accounts:
+            yield account, "v1", nonce_id(account, "v1", token.encode())
+            if token.count(".") == 2:  # noqa: PLR2004 - header, payload, signature
+                yield account, "v2", nonce_id(account, "v2", v2.signing_input(token))
 
 
 def _unfit_time(detail: str) -> Refusal:

@@ -15,10 +15,11 @@ from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.grants import GrantNote
 from tokensvc.core.keys import AcceptedKeys
 from tokensvc.core.nonces import NonceId, Version
-from tokensvc.ports import Audit, Chance, Clock, NonceStore, Outcome
+from tokensvc.ports import Audit, Chance, Clock, Concern, NonceStore, Outcome
 
+from .concern import unheard
 from .request_names import named_request, new_request, require_key
-from .verify import Genuine, refusal_of, verify, with_public_key
+from .verify import Genuine, granted, refusal_of, verify, whose, with_public_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Redeem:
     clock: Clock
     chance: Chance
     audit: Audit
+    concern: Concern = unheard
 
     def __call__(self, spend: Spend) -> Spent:
         """Spend it, or raise a refusal or an outage. What does not verify, or is not bound so, is not spent.
@@ -68,13 +70,14 @@ class Redeem:
         until = genuine.window.record_until if account in self.cross_off else None
         redemption = self.nonces.redeem(genuine.nonce, request=request, cross_off_until=until, origin=genuine.origin)
         spent = redemption.outcome is Outcome.SPENT
-        note = GrantNote.from_text(redemption.grant) if redemption.grant else None
+        note = granted(redemption)
+        self.concern(**whose(note))
         self.audit.note(
             "redeemed" if spent else str(redemption.outcome),
             {
                 "version": genuine.version,
                 "account": account,
-                "profile": None if note is None else note.profile,
+                **whose(note),
                 "age": None if note is None else self.clock() - note.issued_at,
                 "nonce": genuine.nonce,
                 "by": None if spend.by is None else spend.by.subject,
@@ -91,6 +94,7 @@ class Redeem:
         if spend.version == "v1":
             credential = with_public_key(self.keys, credential)
         genuine = verify(self.keys, spend.version, credential, now)
+        self.concern(version=genuine.version, account=genuine.pair.account, nonce=genuine.nonce)
         if spend.fields is None:
             return genuine
         if genuine.claims is None:

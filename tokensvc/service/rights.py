@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from tokensvc.core.callers import Caller, Presented, Right
 from tokensvc.core.errors import Code, Refusal
-from tokensvc.ports import CallerSource, Throttle
+from tokensvc.ports import CallerSource, Concern, Throttle
+
+from .concern import unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class Rights:
 
     sources: tuple[CallerSource, ...]
     throttle: Throttle | None = None
+    concern: Concern = unheard
 
     def require(self, presented: Presented, *rights: Right) -> Caller:
         """Return who asks, or raise a refusal if that is not known or has none of these rights."""
@@ -29,6 +32,7 @@ class Rights:
             if self.throttle is not None and refusal.code == Code.CALLER_INVALID:
                 self.throttle.failed(presented.address)
             raise
+        self.concern(by=caller.subject)
         if not caller.may & frozenset(rights):
             raise Refusal(
                 Code.CALLER_FORBIDDEN, f"This caller may not {rights[0]}.", f'Add "{rights[0]}" to its may list.'

@@ -11,11 +11,12 @@ from typing import Final
 
 from tokensvc.core import mac, v1, v2
 from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.grants import GrantNote
 from tokensvc.core.keys import AcceptedKeys, KeyPair
 from tokensvc.core.nonces import NonceId, Version, nonce_id
 from tokensvc.core.watermarks import Origin
 from tokensvc.core.window import MAX_LIFETIME_SECONDS, Window
-from tokensvc.ports import Outcome
+from tokensvc.ports import Outcome, Redemption
 
 _REFUSALS: Final = {
     Outcome.REPLAYED: (Code.CREDENTIAL_REPLAYED, "The credential has been used before."),
@@ -72,6 +73,19 @@ def with_public_key(keys: AcceptedKeys, fields: Mapping[str, str]) -> Mapping[st
         if mac.same(made.encode(), signature):
             found = pair.public_key
     return {**fields, "publicKey": found}
+
+
+def granted(redemption: Redemption) -> GrantNote | None:
+    """What was granted with it, good or refused; None for one that is on no record, and for one from elsewhere."""
+    text = redemption.grant or redemption.on_record
+    return GrantNote.from_text(text) if text else None
+
+
+def whose(note: GrantNote | None) -> dict[str, str | None]:
+    """Of whom an event is, as far as it is known."""
+    if note is None:
+        return dict.fromkeys(("profile", "source", "subject"))
+    return {"profile": note.profile, "source": note.source, "subject": note.subject}
 
 
 def refusal_of(outcome: Outcome, retry_after: int = 0) -> Refusal:

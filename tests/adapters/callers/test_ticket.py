@@ -220,6 +220,7 @@ def test_a_ticket_for_any_number_of_uses_fetches_several(seated: SeatSources) ->
     assert [service.send("GET", "/auth", header(text)).status_code for _ in range(3)] == [200] * 3
 
 
+@pytest.mark.alone
 def test_of_many_uses_at_once_of_a_ticket_for_one_there_is_one(seated: SeatSources) -> None:
     service, now = seat_tickets(seated)
     text, start = ticket(when=now, uses=1), threading.Barrier(16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import io
 import json
 import logging
@@ -31,6 +32,31 @@ def test_an_event_says_when_how_grave_what_and_in_which_request() -> None:
     assert list(line) == ["time", "level", "event", "request", "trace", "parent", "ms", "subject", "profile"]
     assert (line["request"], line["trace"], line["parent"]) == ("12" * 12, "34" * 16, "56" * 8)
     assert 0 <= line["ms"] < 60_000
+
+
+def test_what_is_known_of_a_request_is_on_its_later_lines_and_not_on_those_of_the_next() -> None:
+    about.begin(Trail("12" * 12, "34" * 16))
+    said("issued")
+    about.concern(subject="u1", profile="default", source=None)
+    about.concern(profile="other")
+    line = json.loads(said("refused", code="expire.invalid"))
+    assert (line["subject"], line["profile"], line["code"], "source" in line) == (
+        "u1",
+        "other",
+        "expire.invalid",
+        False,
+    )
+    assert json.loads(said("redeemed", subject="u2"))["subject"] == "u2", "an event's own facts are told"
+    about.begin(Trail("56" * 12, "34" * 16))
+    assert "subject" not in json.loads(said("refused"))
+
+
+def test_outside_of_a_request_nothing_is_kept() -> None:
+    def told() -> str:
+        about.concern(subject="u1")
+        return said("issued")
+
+    assert "subject" not in json.loads(contextvars.Context().run(told))
 
 
 @pytest.mark.parametrize(
@@ -76,15 +102,16 @@ def test_a_line_is_written_whole_and_at_once(tmp_path: Path, monkeypatch: pytest
 def test_the_lines_of_a_batch_are_those_that_would_be_written_one_by_one(
     form: lines.Form, facts: dict[str, str | int], nonces: list[str]
 ) -> None:
-    facts.pop("nonce", None)
+    for taken in ("event", "nonce", "nonces"):
+        facts.pop(taken, None)
     with pytest.MonkeyPatch.context() as still, lines.written_to(io.StringIO()) as stream:
         still.setattr(lines, "_stamp", lambda *_: {"time": "2026-01-02T03:04:05.678901Z"})
         still.setattr(lines, "request_facts", dict)
         still.setattr(lines.SINK, "render", lines.json_line if form == "json" else lines.ConsoleLine(colors=False))
         for nonce in nonces:
-            lines.say("info", "issued", {**facts, "nonce": nonce})
+            EventLog().note("issued", {**facts, "nonce": nonce})
         one_by_one = stream.getvalue()
-        lines.say_each("info", "issued", facts, nonces)
+        EventLog().note_each("issued", facts, nonces)
         assert stream.getvalue() == 2 * one_by_one
 
 

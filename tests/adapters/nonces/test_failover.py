@@ -22,6 +22,8 @@ from tokensvc.adapters.nonces.scripts import Script
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome
 
+pytestmark = pytest.mark.alone
+
 NONCES = 200
 THE_FENCE = "if bound == replid then return epoch end"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ import redis
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.valkey import Valkey, wait_until
 from tokensvc.adapters.redis_client import connect
-from tokensvc.adapters.redis_client.line import Lined, pack
+from tokensvc.adapters.redis_client.line import Line, Lined, _Question, pack
 
 ECHO = "return ARGV[1]"
 
@@ -31,6 +33,17 @@ def echo(client: Lined, text: str) -> Any:
     return client.execute_command("EVAL", ECHO, 0, text)
 
 
+@contextlib.contextmanager
+def busy(line: Line) -> Iterator[None]:
+    """Meanwhile somebody asks."""
+    asking = _Question(b"")
+    line._is_asked = asking.asks_for_all = True
+    try:
+        yield
+    finally:
+        line._hand_on(asking)
+
+
 def held(client: Lined, asked: int) -> bool:
     """Whether so many wait for their turn."""
     return len(client.line._waiting) == asked
@@ -42,6 +55,7 @@ def test_a_command_is_packed_as_redis_py_packs_it(client: Lined) -> None:
     assert pack(parts) == b"".join(connection.pack_command(*parts))
 
 
+@pytest.mark.alone
 def test_everybody_is_given_the_answer_to_what_they_asked(client: Lined) -> None:
     texts = [f"{number}-{'x' * (number * 37 % 3000)}" for number in range(600)]
     with ThreadPoolExecutor(24) as pool:
@@ -49,10 +63,11 @@ def test_everybody_is_given_the_answer_to_what_they_asked(client: Lined) -> None
     assert [answer.decode() for answer in answers] == texts
 
 
+@pytest.mark.alone
 def test_who_asks_while_an_answer_is_on_its_way_is_taken_along_with_the_others(valkey: Valkey, client: Lined) -> None:
     echo(client, "connected")
     with ThreadPoolExecutor(9) as pool:
-        with client.line._turn:
+        with busy(client.line):
             asked = [pool.submit(echo, client, str(number)) for number in range(8)]
             wait_until(lambda: held(client, 8), "eight that wait")
             reads = int(valkey.command("INFO", "stats")["total_reads_processed"])
@@ -61,9 +76,10 @@ def test_who_asks_while_an_answer_is_on_its_way_is_taken_along_with_the_others(v
     assert int(valkey.command("INFO", "stats")["total_reads_processed"]) - reads < 8
 
 
+@pytest.mark.alone
 def test_an_error_is_only_for_the_one_whose_script_it_is_of(client: Lined) -> None:
     with ThreadPoolExecutor(3) as pool:
-        with client.line._turn:
+        with busy(client.line):
             before = pool.submit(echo, client, "before")
             wait_until(lambda: held(client, 1))
             wrong = pool.submit(client.execute_command, "EVALSHA", "0" * 40, 0)
@@ -81,6 +97,7 @@ def test_a_connection_that_the_server_closed_meanwhile_is_no_outage(valkey: Valk
     assert echo(client, "y") == b"y"
 
 
+@pytest.mark.alone
 def test_when_the_answers_are_lost_all_are_told_and_the_next_are_answered(valkey: Valkey) -> None:
     with FaultProxy(valkey.socket) as proxy, contextlib.ExitStack() as stack:
         made = stack.enter_context(contextlib.closing(connect(f"unix://{proxy.socket}", connections=2)))
@@ -88,7 +105,7 @@ def test_when_the_answers_are_lost_all_are_told_and_the_next_are_answered(valkey
         echo(made, "x")
         proxy.inject(Fault.DROP_REPLY, matching=b"EVAL", when=lambda k: k == 1)
         with ThreadPoolExecutor(4) as pool:
-            with made.line._turn:
+            with busy(made.line):
                 asked = [pool.submit(echo, made, str(number)) for number in range(4)]
                 wait_until(lambda: held(made, 4))
             for each in asked:
@@ -97,6 +114,7 @@ def test_when_the_answers_are_lost_all_are_told_and_the_next_are_answered(valkey
         assert echo(made, "again") == b"again"
 
 
+@pytest.mark.alone
 def test_who_is_ended_while_it_asks_for_all_leaves_nobody_waiting(
     client: Lined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +128,7 @@ def test_who_is_ended_while_it_asks_for_all_leaves_nobody_waiting(
         raise Ended
 
     with ThreadPoolExecutor(3) as pool:
-        with client.line._turn:
+        with busy(client.line):
             asked = [pool.submit(echo, client, str(number)) for number in range(3)]
             wait_until(lambda: held(client, 3))
             monkeypatch.setattr(connection, "read_response", end)
@@ -120,43 +138,75 @@ def test_who_is_ended_while_it_asks_for_all_leaves_nobody_waiting(
     assert echo(client, "again") == b"again"
 
 
-def test_nobody_waits_for_those_before_longer_than_two_time_outs(client: Lined) -> None:
-    with client.line._turn, ThreadPoolExecutor(1) as pool:
-        error = pool.submit(echo, client, "x").exception()
-    assert isinstance(error, redis.TimeoutError)
-
-
-def test_who_was_answered_is_answered_although_others_had_every_turn(client: Lined) -> None:
-    """A lock of threads knows no queue: whoever asks next may have it first, again and again."""
-    line = client.line
-    with line._turn, ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(echo, client, "x")
-        wait_until(lambda: held(client, 1), "one that waits")
-        together, line._waiting = line._waiting, []
-        line._exchange(together)
-        assert asked.result() == b"x"
-
-
+@pytest.mark.alone
 def test_after_a_fork_each_process_has_a_line_of_its_own(client: Lined) -> None:
     echo(client, "x")
-    busy = threading.Event()
-    done = threading.Event()
+    holds, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with client.line._turn:
-            busy.set()
+        with client.line._lock:
+            holds.set()
             done.wait()
 
     holder = threading.Thread(target=hold)
-    holder.start()
-    busy.wait()
-    child = os.fork()  # while a thread that the child does not have holds the lock
-    if child == 0:
-        status = 1
-        with contextlib.suppress(BaseException):
-            status = 0 if echo(client, "child") == b"child" else 2
-        os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    done.set()
-    holder.join()
+    with busy(client.line):
+        holder.start()
+        holds.wait()
+        child = os.fork()  # while a thread that the child does not have holds the lock, and another one asks
+        if child == 0:
+            status = 1
+            with contextlib.suppress(BaseException):
+                status = 0 if echo(client, "child") == b"child" else 2
+            os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        done.set()
+        holder.join()
     assert echo(client, "parent") == b"parent"
+
+
+@pytest.mark.alone
+def test_nobody_waits_for_those_before_longer_than_two_time_outs_and_then_is_not_asked_for(client: Lined) -> None:
+    with busy(client.line), ThreadPoolExecutor(1) as pool:
+        assert isinstance(pool.submit(echo, client, "late").exception(), redis.TimeoutError)
+        assert held(client, 0)
+    assert echo(client, "next") == b"next"
+
+
+GREENLETS = """
+from gevent import monkey
+monkey.patch_all()
+import sys
+import gevent
+from tokensvc.adapters.redis_client import connect
+
+client = connect(sys.argv[1], connections=2)
+
+def ask(number):
+    for time in range(200):
+        text = f"{number}-{time}"
+        assert client.execute_command("EVAL", "return ARGV[1]", 0, text) == text.encode()
+
+asking = [gevent.spawn(ask, number) for number in range(24)]
+gevent.joinall(asking, raise_error=True)
+
+# Ended wherever they are: waiting, woken, asking for all, or not even begun.
+for turn in range(300):
+    some = [gevent.spawn(ask, number) for number in range(6)]
+    for _ in range(turn % 23):
+        gevent.sleep(0)
+    gevent.killall(some[turn % 6 : turn % 6 + 2])
+    if turn % 5 == 0:
+        gevent.killall(some)
+    else:
+        gevent.killall(some, timeout=0.001)
+        gevent.joinall(some)
+    assert client.execute_command("EVAL", "return ARGV[1]", 0, "next") == b"next"
+assert not client.line._waiting and not client.line._is_asked
+print("all answered")
+"""
+
+
+def test_greenlets_that_never_pause_overtake_nobody_and_may_be_ended_anywhere(valkey: Valkey) -> None:
+    command = [sys.executable, "-c", GREENLETS, valkey.url]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (told.stdout, told.returncode) == ("all answered\n", 0), told.stderr

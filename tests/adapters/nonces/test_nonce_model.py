@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -29,6 +30,8 @@ from tokensvc.core.grants import GrantNote
 from tokensvc.core.uses import ONCE, Uses
 from tokensvc.core.watermarks import Origin, Scope, Watermark
 from tokensvc.ports import Outcome, Redemption, Standing
+
+pytestmark = pytest.mark.alone
 
 NONCES = st.integers(0, 2)
 REQUESTS = st.integers(0, 3)

@@ -21,6 +21,7 @@ from tokensvc.core.nonces import NonceId
 from tokensvc.core.uses import SpendMode, Uses
 from tokensvc.ports import Outcome
 
+pytestmark = pytest.mark.alone
 CLIENTS, THREADS = 4, 40
 
 
@@ -163,7 +164,6 @@ from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tests.support.nonces import new_nonce, new_request, soon
 
-pytestmark = pytest.mark.alone
 client = connect(sys.argv[1], connections=20)
 store = RedisNonces(client, chance=os.urandom)
 nonce = new_nonce()

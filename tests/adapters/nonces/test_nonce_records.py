@@ -42,7 +42,7 @@ def test_the_record_goes_from_issued_to_spent_to_done(client: redis.Redis, store
     store.redeem(nonce, request=redeemer)
     assert client.get(key) == f"C:{epoch}:{redeemer}:a:b".encode()
     store.finish(nonce, request=redeemer, result="file:1")
-    assert client.get(key) == f"D:{epoch}:{redeemer}:file:1".encode()
+    assert client.get(key) == f"D:{epoch}:{redeemer}:6:file:1a:b".encode()
 
 
 def test_a_record_with_uses_keeps_who_had_each_beside_its_grant(client: redis.Redis, store: RedisNonces) -> None:
@@ -70,7 +70,7 @@ def test_a_revoked_record_names_who_revoked_it_first(client: redis.Redis, store:
     store.record(nonce, grant="g", until=soon(), request=recorder)
     store.revoke(nonce, actor="ops:anna")
     store.revoke(nonce, actor="ops:ben")
-    assert value_at(client, f"ik{{00}}:n:{nonce}").endswith(f":{recorder}:ops:anna")
+    assert value_at(client, f"ik{{00}}:n:{nonce}").endswith(f":{recorder}:8:ops:annag")
 
 
 def test_the_epoch_record_is_this_servers_id_and_eight_characters(client: redis.Redis, store: RedisNonces) -> None:

@@ -27,6 +27,8 @@ from tokensvc.core.quotas import DAY_SECONDS, Quota
 from tokensvc.core.uses import ONCE, Uses
 from tokensvc.ports import RecordOutcome
 
+pytestmark = pytest.mark.alone
+
 NONCES = st.integers(0, 7)
 USES = st.sampled_from([ONCE, Uses(2), Uses(2, "on-success")])
 SUBJECTS = st.integers(0, 1)

@@ -53,6 +53,7 @@ def keys_of(client: redis.Redis, quota: Quota) -> set[str]:
     return {key.decode().partition(quota.subject_id)[2] for key in client.scan_iter(f"*{quota.subject_id}*")}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("limits", [{"outstanding": 10}, {"per_day": 10}, {"rate": Rate(10, 3600)}])
 def test_of_a_hundred_at_once_exactly_as_many_are_recorded_as_the_limit_says(
     valkey: Valkey, limits: dict[str, int]

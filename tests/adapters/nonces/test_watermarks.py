@@ -159,6 +159,7 @@ def test_a_server_that_forgot_it_forgot_the_records_or_finds_them_stale(own: Val
     assert redeem(store, nonce) is Outcome.STALE
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("buckets", [1, BUCKETS])
 def test_after_the_answer_nobody_redeems_what_was_issued_before(client: redis.Redis, buckets: int) -> None:
     """Many redeem all the while. A redemption that began after the answer is refused; before it, any order is good."""
@@ -199,6 +200,7 @@ def test_after_the_answer_nobody_redeems_what_was_issued_before(client: redis.Re
     assert mixed, "the race was one"
 
 
+@pytest.mark.alone
 def test_what_is_spent_and_what_is_revoked_are_all_there_is(client: redis.Redis) -> None:
     """By a mark or one by one: a nonce comes to one end, and is told it by everybody."""
     store, now, ends = RedisNonces(client, chance=os.urandom), int(time.time()), set()

@@ -1,4 +1,4 @@
-"""The request that is being answered, for every line that is written meanwhile.
+"""The request that is being answered, and what is known of it so far, for every line that is written meanwhile.
 
 A greenlet or thread has its own, so it need not be handed through the rules. In a thread of a pool there is none.
 """
@@ -11,12 +11,21 @@ from typing import Final
 
 from tokensvc.core.trail import Trail
 
-_NOW: Final[ContextVar[tuple[Trail, float] | None]] = ContextVar("tokensvc_request", default=None)
+_NOW: Final[ContextVar[tuple[Trail, float, dict[str, str]] | None]] = ContextVar("tokensvc_request", default=None)
 
 
 def begin(trail: Trail) -> None:
     """A request is here; the one before it in this greenlet is over."""
-    _NOW.set((trail, monotonic()))
+    _NOW.set((trail, monotonic(), {}))
+
+
+def concern(**facts: str | None) -> None:
+    """This is known by now of whom and what the request is about, and goes along with each line that follows."""
+    now = _NOW.get()
+    if now is not None:
+        for name, fact in facts.items():
+            if fact is not None:
+                now[2][name] = fact
 
 
 def current_trail() -> Trail | None:
@@ -26,13 +35,14 @@ def current_trail() -> Trail | None:
 
 
 def request_facts() -> dict[str, str | float]:
-    """Its names, and how many milliseconds ago it came."""
+    """Its names, how many milliseconds ago it came, and what is known of it."""
     now = _NOW.get()
     if now is None:
         return {}
-    trail, began = now
+    trail, began, known = now
     facts: dict[str, str | float] = {"request": trail.request, "trace": trail.trace}
     if trail.parent:
         facts["parent"] = trail.parent
     facts["ms"] = round((monotonic() - began) * 1000, 1)
+    facts.update(known)
     return facts

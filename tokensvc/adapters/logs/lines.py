@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import select
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO, TypeVar
@@ -53,8 +53,14 @@ class ConsoleLine:
         return self._renderer(logger, level, facts)
 
 
+def opened(_logger: object, level: str, facts: Facts) -> Facts:
+    """The event with what every line begins with, and what is known of the request."""
+    event = facts.pop("event", "")
+    return {**_stamp(None, level, {}), "level": level, "event": event, **request_facts(), **facts}
+
+
 class Sink:
-    """Where lines go; nowhere until it is told."""
+    """Where lines go; nowhere until it is told. It is structlog's innermost logger, with a method a level."""
 
     def __init__(self) -> None:
         self.stream: TextIO | None = None
@@ -75,7 +81,7 @@ class Sink:
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
 
-    def put_all(self, lines: Iterable[str]) -> None:
+    def put_all(self, *lines: str) -> None:
         """Write lines of plain ASCII by as few writes as leave each of them whole."""
         together, size = list[str](), 0
         for line in lines:
@@ -87,33 +93,32 @@ class Sink:
         if together:
             self.put("\n".join(together))
 
+    debug = info = warning = error = critical = put_all
+
 
 SINK: Final = Sink()
 """Where the lines of this process go."""
 
 
-def say(level: str, event: str, facts: Mapping[str, Any]) -> None:
-    """Write an event with its facts, and with what every line begins with.
-
-    Without structlog's loggers, which bind and proxy for longer than it takes to make the line.
-    """
-    SINK.put(SINK.render(None, level, _opened(level, event, facts)))
-
-
-def say_each(level: str, event: str, facts: Mapping[str, Any], nonces: Iterable[str]) -> None:
-    """The same for each of these nonces, which is the last of its facts. What all have in common is rendered once."""
-    opened = _opened(level, event, facts)
-    if SINK.render is json_line:
-        head = json_line(None, level, opened)[:-1]
-        SINK.put_all([f'{head}, "nonce": {_dumps(nonce)}}}' for nonce in nonces])
+def rendered(logger: object, level: str, facts: Facts) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Its line; or of `nonces` a line each, with all that they have in common rendered once."""
+    nonces: Sequence[str] | None = facts.pop("nonces", None)
+    if nonces is None:
+        lines: tuple[str, ...] = (SINK.render(logger, level, facts),)
+    elif SINK.render is json_line:
+        head = json_line(logger, level, facts)[:-1]
+        lines = tuple([f'{head}, "nonce": {_dumps(nonce)}}}' for nonce in nonces])
     else:
-        for nonce in nonces:
-            SINK.put(SINK.render(None, level, {**opened, "nonce": nonce}))
+        lines = tuple([SINK.render(logger, level, {**facts, "nonce": nonce}) for nonce in nonces])
+    return lines, {}
 
 
-def _opened(level: str, event: str, facts: Mapping[str, Any]) -> Facts:
-    opened = {**_stamp(None, level, {}), "level": level, "event": event, **request_facts(), **facts}
-    return REDACTION(None, level, opened)
+LOG: Final[structlog.typing.FilteringBoundLogger] = structlog.wrap_logger(
+    SINK,
+    processors=[opened, REDACTION, rendered],
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    cache_logger_on_first_use=True,
+).bind()
 
 
 class RecordLine(logging.Formatter):

@@ -45,6 +45,7 @@ _OURS: Final = frozenset(
         "parent",
         "ms",
         "nonce",
+        "nonces",
         "epoch",
         "version",
         "profile",
@@ -86,7 +87,7 @@ _SHAPES: Final = re.compile(
 
 
 class Redaction:
-    """Takes out what is secret. It changes the event that it is given, and returns it."""
+    """A processor of structlog's kind. It changes the event that it is given."""
 
     def __init__(self) -> None:
         self._known: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ if written_in ~= epoch then return {'unheld'} end
 if state ~= 'M' then
   if request ~= ARGV[1] then return {'unheld'} end
   if state == 'C' then
-    redis.call('SET', KEYS[1], value_of('D', epoch, request, ARGV[2]), 'KEEPTTL')
+    redis.call('SET', KEYS[1], value_of('D', epoch, request, #ARGV[2] .. ':' .. ARGV[2] .. rest), 'KEEPTTL')
     return {'finished'}
   end
   if state == 'D' then return {'finished'} end

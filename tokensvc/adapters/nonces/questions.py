@@ -5,6 +5,7 @@ Each is safe to repeat: it holds the request id by which the store knows it agai
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Callable
 from typing import Final, Literal
@@ -81,14 +82,22 @@ class Questions:
     def _in_turn(self, key: str, name: str, ask: Callable[[], Answer]) -> Answer:
         lane = self._lanes.to_owner_of(key)
         # No more at once than there are connections: who waits here for a turn has no time-out running yet.
-        if not (lane.turns.acquire(timeout=TURN_SECONDS) or lane.turns.acquire(blocking=False)):
-            raise self._attempts.outage(_CROWDED)
+        self._await_turn(lane)
         try:
             if not lane.breaker.lets_through():
                 raise self._attempts.outage(_SILENT, Unanswered)
             return self._now(lane, name, ask)
         finally:
-            lane.turns.release()
+            lane.turns.put(None)
+
+    def _await_turn(self, lane: Lane) -> None:
+        try:
+            lane.turns.get(timeout=TURN_SECONDS)
+        except queue.Empty:
+            try:  # in a loop that stood still, it may have come together with the end
+                lane.turns.get_nowait()
+            except queue.Empty:
+                raise self._attempts.outage(_CROWDED) from None
 
     def _now(self, lane: Lane, name: str, ask: Callable[[], Answer]) -> Answer:
         started, answered = self._monotonic(), True

@@ -4,8 +4,8 @@
 -- a use that counts only later is claimed (or empty: it is spent at once), and of an unknown one the account (empty if
 -- no watermark concerns it) and the second of issue.
 -- Answers {spent, grant, and if it was spent just now the epoch and how many were spent in it} | {claimed, grant} |
--- {finished, result} | {held, seconds to wait} |
--- {replayed | revoked | stale | unissued | fenced | hidden}.
+-- {finished, result, grant} | {held, seconds to wait, grant} | {replayed | revoked | stale, grant (or empty)} |
+-- {unissued | fenced | hidden}.
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
 -- The count ends with the store, as the epoch record does. Whoever saw a higher one knows that the store went back.
@@ -26,9 +26,15 @@ if not state then
   if redis.call('GET', KEYS[1]) then return spent('') end
   return {'unissued'}
 end
-if written_in ~= epoch then return {'stale'} end
+-- What is done or revoked has "<length>:<result, or by whom><grant>".
+local before = ''
+if state == 'D' or state == 'R' then
+  local length, at = string.match(rest, '^(%d+):()')
+  if length then before, rest = string.sub(rest, at, at + length - 1), string.sub(rest, at + length) end
+end
+if written_in ~= epoch then return {'stale', state ~= 'M' and rest or ''} end
 if state == 'I' then
-  if marked(KEYS[2], rest) then return {'revoked'} end
+  if marked(KEYS[2], rest) then return {'revoked', rest} end
   redis.call('SET', KEYS[1], value_of('C', epoch, ARGV[1], rest), 'KEEPTTL')
   not_outstanding(KEYS[1], KEYS[2], epoch, subject)
   return spent(rest)
@@ -37,16 +43,16 @@ end
 if state == 'M' then
   local uses = read_uses(rest)
   local claim, place = claim_of(uses, ARGV[1])
-  if claim and claim.state == 'D' then return {'finished', claim.result} end
+  if claim and claim.state == 'D' then return {'finished', claim.result, uses.grant} end
   if claim and claim.state == 'C' then return {'spent', uses.grant} end
-  if is_revoked(uses, KEYS[2]) then return {'revoked'} end
+  if is_revoked(uses, KEYS[2]) then return {'revoked', uses.grant} end
   local now = milliseconds()
   if claim then
     table.remove(uses, place)
   else
     local room, wait = make_room(uses, now)
-    if wait then return {'held', math.ceil(wait / 1000)} end
-    if not room then return {'replayed'} end
+    if wait then return {'held', math.ceil(wait / 1000), uses.grant} end
+    if not room then return {'replayed', uses.grant} end
   end
   claim = {request = ARGV[1], state = 'L', result = ''}
   uses[#uses + 1] = claim
@@ -58,7 +64,7 @@ if state == 'M' then
   spend_claim(KEYS[1], KEYS[2], epoch, request .. subject, subject, uses, claim)
   return spent(uses.grant)
 end
-if state == 'R' then return {'revoked'} end
-if request ~= ARGV[1] then return {'replayed'} end
-if state == 'D' then return {'finished', rest} end
+if state == 'R' then return {'revoked', rest} end
+if request ~= ARGV[1] then return {'replayed', rest} end
+if state == 'D' then return {'finished', before, rest} end
 return {'spent', rest}

@@ -9,7 +9,7 @@ local state, written_in, request, rest, subject = read(KEYS[1])
 if not state then return {'unissued'} end
 if written_in ~= epoch then return {'stale'} end
 if state == 'I' then
-  redis.call('SET', KEYS[1], value_of('R', epoch, request, ARGV[1]), 'KEEPTTL')
+  redis.call('SET', KEYS[1], value_of('R', epoch, request, #ARGV[1] .. ':' .. ARGV[1] .. rest), 'KEEPTTL')
   not_outstanding(KEYS[1], KEYS[2], epoch, subject)
   return {'revoked'}
 end

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Final, Literal
 
 from tokensvc.adapters.redis_client import Client, Cluster
 from tokensvc.core.nonces import NonceId
@@ -27,6 +27,9 @@ from .questions import Observe, Questions
 from .readiness import Readiness
 from .retries import RETRY_SHARE
 from .rollback import Count, Counts
+
+_JUST_SPENT: Final = 3
+"""Parts of an answer that has the count of what was spent."""
 
 
 class RedisNonces:
@@ -196,18 +199,18 @@ class RedisNonces:
         bucket = bucket_of(nonce, self._buckets)
         before = self._counts.before(bucket)
         word, *rest = self._ask(scripts.REDEEM, nonce, *asked)
-        if len(rest) > 1 and not self._counts.goes_on(bucket, before, told := Count(rest[1], int(rest[2]))):
+        if len(rest) == _JUST_SPENT and not self._counts.goes_on(bucket, before, told := Count(rest[1], int(rest[2]))):
             self._end_epoch(bucket, told)
             return Redemption(Outcome.STALE)
         match Outcome(word):
             case (Outcome.SPENT | Outcome.CLAIMED) as outcome:
                 return Redemption(outcome, grant=rest[0])
             case Outcome.FINISHED:
-                return Redemption(Outcome.FINISHED, result=rest[0])
+                return Redemption(Outcome.FINISHED, result=rest[0], on_record=rest[1])
             case Outcome.HELD:
-                return Redemption(Outcome.HELD, retry_after=int(rest[0]))
+                return Redemption(Outcome.HELD, retry_after=int(rest[0]), on_record=rest[1])
             case refused:
-                return Redemption(refused)
+                return Redemption(refused, on_record=rest[0] if rest else "")
 
     def commit(self, nonce: NonceId, *, request: str) -> Outcome:
         """Spend what `request` has claimed, if it still has it."""

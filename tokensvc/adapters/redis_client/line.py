@@ -1,8 +1,9 @@
 """Scripts of many callers over one connection: what is asked while answers are on their way goes together as the next.
 
 So there is one write to the store and one read for all of them, and with `appendfsync always` one fsync; who is alone
-waits for nobody. Each is answered, or fails, by itself. What was sent and not answered is not known to be undone, so
-only what may be asked again may go this way: scripts with a request id.
+waits for nobody. Whoever comes first asks for all, and then wakes them and one of those who came meanwhile, to do the
+same: nobody is overtaken. Each is answered, or fails, by itself. What was sent and not answered is not known to be
+undone, so only what may be asked again may go this way: scripts with a request id.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ from typing import Any, Final
 import redis
 from redis.connection import BlockingConnectionPool
 
+from .waits import Wait, new_wait
+
 _NOT_ANSWERED: Final = object()
 
 
 class _Question:
     """A packed command, and what came of it: an answer, or the error to raise."""
 
-    __slots__ = ("answer", "command")
+    __slots__ = ("answer", "asks_for_all", "command", "wait")
 
     def __init__(self, command: bytes) -> None:
         self.command = command
         self.answer: Any = _NOT_ANSWERED
+        self.asks_for_all = False
+        self.wait: Wait | None = None
 
 
 class Line:
@@ -38,8 +43,9 @@ class Line:
 
     def _begin(self, pid: int) -> None:
         self._pid = pid
+        self._lock = threading.Lock()
         self._waiting: list[_Question] = []
-        self._turn = threading.Lock()
+        self._is_asked = False
         self._connection: Any = None
 
     def ask(self, parts: Sequence[str | int]) -> Any:  # noqa: ANN401 - whatever the command answers
@@ -47,22 +53,41 @@ class Line:
         if self._pid != os.getpid():  # the connection is the parent's, and its lock may be held for ever
             self._begin(os.getpid())
         question = _Question(pack(parts))
-        self._waiting.append(question)
-        # Looked at twice: in a loop that stood still, the turn may have come together with the end of patience.
-        if self._turn.acquire(timeout=self._patience) or self._turn.acquire(blocking=False):
-            try:
-                if question.answer is _NOT_ANSWERED:  # else who was before took it along
+        try:
+            self._wait(question)
+            if question.asks_for_all:
+                with self._lock:
                     together, self._waiting = self._waiting, []
-                    self._exchange(together)
-            finally:
-                self._turn.release()
-        elif (
-            question.answer is _NOT_ANSWERED
-        ):  # threads may pass each other by, so it may have been taken along here too
-            raise redis.TimeoutError("Too many were asking before.")
+                self._exchange(together)
+        finally:
+            self._hand_on(question)
         if isinstance(question.answer, BaseException):
             raise question.answer
         return question.answer
+
+    def _wait(self, question: _Question) -> None:
+        """Until it is answered, or its turn to ask for all."""
+        with self._lock:
+            self._waiting.append(question)
+            if not self._is_asked:
+                self._is_asked = question.asks_for_all = True
+                return
+            question.wait = wait = new_wait()
+        # Looked at twice: in a loop that stood still, the word may have come together with the end of patience.
+        if not wait.until_woken(self._patience) and not question.asks_for_all and question.answer is _NOT_ANSWERED:
+            raise redis.TimeoutError("Too many were asking before.")
+
+    def _hand_on(self, question: _Question) -> None:
+        """Let the next one ask, if it was this one's turn."""
+        if question.asks_for_all or question.answer is _NOT_ANSWERED:
+            with self._lock:
+                if question in self._waiting:  # it was ended, or gave up, before it was asked
+                    self._waiting.remove(question)
+                if question.asks_for_all:
+                    self._is_asked = bool(self._waiting)
+                    if self._waiting:
+                        self._waiting[0].asks_for_all = True
+                        _wake(self._waiting[0])
 
     def _exchange(self, questions: Sequence[_Question]) -> None:
         """Send all and read all answers. Whatever happens, none is left without one."""
@@ -86,6 +111,7 @@ class Line:
             for question in questions:
                 if question.answer is _NOT_ANSWERED:  # the one who asked for all was ended
                     question.answer = redis.ConnectionError("Nobody is left to read the answer.")
+                _wake(question)
 
     def _connected(self) -> Any:  # noqa: ANN401 - redis-py's kinds of connection have no common type
         if self._connection is None:
@@ -109,13 +135,18 @@ class Line:
             self._connection.disconnect()
 
 
+def _wake(question: _Question) -> None:
+    if question.wait is not None:
+        question.wait.wake()
+
+
 def pack(parts: Sequence[str | int]) -> bytes:
     """A command as it goes over the wire (RESP)."""
-    packed = [b"*%d\r\n" % len(parts)]
-    for part in parts:
-        text = str(part).encode()
-        packed.append(b"$%d\r\n%b\r\n" % (len(text), text))
-    return b"".join(packed)
+    texts = [str(part) for part in parts]
+    packed = "".join([f"${len(text)}\r\n{text}\r\n" for text in texts])
+    if not packed.isascii():  # lengths are bytes
+        packed = "".join([f"${len(text.encode())}\r\n{text}\r\n" for text in texts])
+    return f"*{len(texts)}\r\n{packed}".encode()
 
 
 class Lined(redis.Redis):

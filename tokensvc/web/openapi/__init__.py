@@ -70,7 +70,8 @@ _OF_UPLOADS: Final = frozenset({"uploadToken", "privateKey", "Uploaded", "Queued
 
 def document(*, uploads: bool = True) -> Node:
     """The whole document as JSON; without `uploads` the upload API is not in it."""
-    paths = issuing.paths() | (uploading.paths() if uploads else {}) | spending.paths() | operating.paths()
+    paths = issuing.paths(uploads=uploads) | spending.paths() | operating.paths()
+    paths |= uploading.paths() if uploads else {}
     used = {
         operation["tags"][0] for item in paths.values() for operation in item.values() if isinstance(operation, dict)
     }

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tokensvc.core.errors import Code
 
+from . import links
 from .answers import BODY, KNOWN_CALLER, RATE, STORE, Node, headers, private, ref, refusals
 from .shapes import JWT, SIGNATURE, UUID
 
@@ -59,12 +60,12 @@ _V1_QUERY: Final[list[Node]] = [
 ]
 
 
-def paths() -> dict[str, Node]:
-    """The path items."""
+def paths(*, uploads: bool) -> dict[str, Node]:
+    """The path items; with `uploads` a credential leads to the upload API."""
     found: dict[str, Node] = {}
     for prefix, suffix, parameters in (("/auth", "", []), ("/auth/{profile}", "UnderProfile", [_PROFILE])):
         shared: Node = {"parameters": parameters} if parameters else {}
-        found[prefix] = shared | {"get": _v1(suffix), "post": _v2(suffix)}
+        found[prefix] = shared | {"get": _v1(suffix, uploads=uploads), "post": _v2(suffix, uploads=uploads)}
         found[f"{prefix}/batch"] = shared | {"post": _batch(suffix)}
         found[f"{prefix}/limits"] = shared | {"get": _limits(suffix)}
     return found
@@ -76,7 +77,9 @@ def json_body(schema: str, **examples: Any) -> Node:  # noqa: ANN401 - JSON
     return {"required": True, "content": {"application/json": {"schema": ref(schema), "examples": named}}}
 
 
-def _v1(suffix: str) -> Node:
+def _v1(suffix: str, *, uploads: bool) -> Node:
+    answer = private("The credential, which is on record.", ref("CredentialV1"), V1, rate=True)
+    answer["links"] = links.of_v1(uploads=uploads)
     return {
         "operationId": f"fetchV1{suffix}",
         "tags": ["Credentials"],
@@ -84,14 +87,14 @@ def _v1(suffix: str) -> Node:
         "description": "Other members of the query are passed over, empty ones are as none. HEAD issues nothing: 405.",
         "security": CALLERS,
         "parameters": _V1_QUERY,
-        "responses": {"200": private("The credential, which is on record.", ref("CredentialV1"), V1, rate=True)}
-        | refusals(*_ISSUE, Code.TOKEN_INVALID, Code.KEY_MISMATCH, "method"),
+        "responses": {"200": answer} | refusals(*_ISSUE, Code.TOKEN_INVALID, Code.KEY_MISMATCH, "method"),
     }
 
 
-def _v2(suffix: str) -> Node:
+def _v2(suffix: str, *, uploads: bool) -> Node:
     answer = private("The credential, which is on record.", ref("CredentialV2"), {"token": JWT}, rate=True)
     answer["headers"] |= headers(X_Tokensvc_Untracked="Untracked")
+    answer["links"] = links.of_v2(uploads=uploads)
     return {
         "operationId": f"fetchV2{suffix}",
         "tags": ["Credentials"],
@@ -128,6 +131,8 @@ def _batch(suffix: str) -> Node:
             },
         ],
     }
+    answer = private("The credentials, in the order of the uploads.", ref("Batch"), answered, rate=True)
+    answer["links"] = links.of_batch()
     return {
         "operationId": f"fetchBatch{suffix}",
         "tags": ["Credentials"],
@@ -140,9 +145,7 @@ def _batch(suffix: str) -> Node:
             v1={"version": "v1", "count": 2},
             v2={"version": "v2", "uploads": [{"fileName": "a.jpg"}, {"fileName": "b.jpg", "tags": "summer"}]},
         ),
-        "responses": {
-            "200": private("The credentials, in the order of the uploads.", ref("Batch"), answered, rate=True)
-        }
+        "responses": {"200": answer}
         | refusals(
             *_ISSUE,
             *BODY,

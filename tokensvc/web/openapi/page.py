@@ -105,6 +105,9 @@ def _answer(document: Node, status: str, answer: Node) -> Node:
         "status": status,
         "good": status < "4",
         "lines": [prose(line) for line in lines],
+        "links": [
+            (link["operationId"], prose(link.get("description", ""))) for link in answer.get("links", {}).values()
+        ],
         "types": [(media, _type(content["schema"])) for media, content in contents.items() if "problem" not in media],
         "examples": [each for content in contents.values() for each in _examples(content)],
         "headers": [

@@ -8,6 +8,7 @@ from tokensvc.core.errors import Code
 from tokensvc.core.nonces import Version
 from tokensvc.web import imagekit
 
+from . import links
 from .answers import STORE, Node, json_answer, problem, ref, refusals, upload_error
 from .issuing import IDEMPOTENCY_KEY, V1
 from .schemas import parameters_in_form
@@ -93,8 +94,9 @@ def paths() -> dict[str, Node]:
 
 
 def _upload(version: Version, operation: str) -> Node:
+    kept = json_answer("It is kept.", ref("Uploaded"), _UPLOADED, **_ANSWERED)
     responses = {
-        "200": json_answer("It is kept.", ref("Uploaded"), _UPLOADED, **_ANSWERED),
+        "200": kept | {"links": links.of_upload()},
         "202": json_answer(
             "A video that is transformed before it is kept.", ref("Queued"), imagekit.QUEUED, **_ANSWERED
         ),

@@ -1,0 +1,114 @@
+"""The answer to a plain request: in one write if it is short and its length is known, else by gunicorn's own code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cached_property, lru_cache
+from typing import Any, Final
+
+from gevent import socket
+from gunicorn import SERVER, util
+from gunicorn.http.wsgi import FileWrapper, Response
+
+_MOST_AT_ONCE: Final = 65536
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEAD: Final = re.compile(
+    r"(?!204|304)[2-5][0-9]{2} [\x20-\x7e]*\r\n"
+    r"(?:[^:]+: (?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?\r\n)*"
+)
+"""A status and fields that are sent as they are. What else there may be, gunicorn checks, changes or refuses."""
+
+
+class Answer:
+    """Begun by the application, by `start`. Then `keeps` says whether the connection may be kept after it."""
+
+    def __init__(self, client: socket.socket, cfg: Any, environ: dict[str, Any], *, may_keep: bool) -> None:  # noqa: ANN401 - gunicorn's
+        self._client, self._cfg, self._environ = client, cfg, environ
+        self._status: str | None = None
+        self._fields: list[tuple[str, str]] = []
+        self._by_gunicorn: Response | None = None
+        self.keeps = may_keep
+
+    def start(self, status: str, fields: list[tuple[str, str]], error: object = None) -> None:
+        """WSGI's `start_response`, but for its old-fashioned `write`."""
+        if self._status is not None and error is None:
+            raise AssertionError("The application has begun its answer already.")
+        self._status, self._fields = status, fields
+
+    def send(self, pieces: Iterable[bytes], second: int) -> None:
+        """Send it, dated with a Unix time."""
+        fields = "".join([f"{name}: {value}\r\n" for name, value in self._fields])
+        length = self._length_if_plain(fields)
+        if length is None or length > _MOST_AT_ONCE:
+            self._send_by_gunicorn(pieces)
+            return
+        body = b"".join(pieces)
+        if len(body) != length:
+            self._send_by_gunicorn((body,))
+            return
+        kept = "keep-alive" if self.keeps else "close"
+        always = f"Server: {SERVER}\r\nDate: {_date(second)}\r\nConnection: {kept}\r\n"
+        whole = f"HTTP/1.1 {self._status}\r\n{always}{fields}\r\n".encode("latin-1") + body
+        sent = self._client.send(whole)
+        if sent < len(whole):
+            self._client.sendall(whole[sent:])
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether some of it is on its way already."""
+        return self._by_gunicorn is not None and self._by_gunicorn.headers_sent
+
+    @cached_property
+    def asked(self) -> _Asked:
+        """The request, as far as gunicorn wants to know it."""
+        return _Asked(self._environ)
+
+    def _length_if_plain(self, fields: str) -> int | None:
+        named = dict(self._fields)
+        length = named.get("Content-Length", "")
+        is_plain = (
+            length.isdecimal()
+            and all(map(_is_plain_name, named))
+            and fields.count("\n") == len(self._fields)  # a value with line ends would pass as two fields
+            and _HEAD.fullmatch(f"{self._status}\r\n{fields}")
+        )
+        return int(length) if is_plain else None
+
+    def _send_by_gunicorn(self, pieces: Iterable[bytes]) -> None:
+        self._by_gunicorn = response = Response(self.asked, self._client, self._cfg)
+        if not self.keeps:
+            response.force_close()
+        response.start_response(self._status, self._fields)
+        if isinstance(pieces, FileWrapper):
+            response.write_file(pieces)
+        else:
+            for piece in pieces:
+                response.write(piece)
+        response.close()
+        self.keeps = not response.should_close()
+
+
+class _Asked:
+    """A plain request, as gunicorn would have it."""
+
+    version: Final = (1, 1)
+    headers: Final = ()
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self.method, self.uri = environ["REQUEST_METHOD"], environ["RAW_URI"]
+        self.query, self.body = environ["QUERY_STRING"], environ["wsgi.input"]
+
+    def should_close(self) -> bool:
+        """A plain request does not ask for it."""
+        return False
+
+
+@lru_cache(maxsize=256)
+def _is_plain_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and not util.is_hoppish(name)
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return str(util.http_date(second))

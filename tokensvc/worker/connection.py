@@ -1,0 +1,161 @@
+"""One connection, as long as its requests are plain.
+
+Its greenlet sleeps between requests on a watcher that stays where it is: to ask anew for each request whether there is
+something to read, and by a timer of its own, would cost as much as reading it.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+from typing import Any, Final, Protocol
+
+from gevent import GreenletExit, get_hub, getcurrent, socket
+from gunicorn.http.wsgi import base_environ
+
+from .answer import Answer
+from .heads import MOST_BYTES, Heads, NotPlain
+
+_READ: Final = 1
+_WENT_AWAY: Final = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
+
+
+class Server(Protocol):
+    """The worker, for a connection."""
+
+    cfg: Any
+    log: Any
+    wsgi: Any
+
+    def count(self) -> bool:
+        """Count one request, and answer whether its connection may be kept."""
+
+    def handle_error(self, asked: object, client: socket.socket, addr: object, exc: Exception) -> None:
+        """Tell of an error of ours, and answer with it."""
+
+
+class Connection:
+    """To be made and used in the greenlet that serves it."""
+
+    def __init__(self, server: Server, heads: Heads, here: Any, client: socket.socket, addr: Any) -> None:  # noqa: ANN401 - addresses of their family
+        self._server, self._heads, self._client, self._addr = server, heads, client, addr
+        self._named_by_host = isinstance(here, str | bytes)
+        self._environ: dict[str, Any] = {
+            **base_environ(server.cfg),
+            "wsgi.multithread": True,
+            "wsgi.url_scheme": "http",
+            "gunicorn.socket": client,
+            "SCRIPT_NAME": "",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "SERVER_NAME": "" if self._named_by_host else here[0],
+            "SERVER_PORT": "" if self._named_by_host else str(here[1]),
+        }
+        if isinstance(addr, tuple):
+            self._environ |= {"REMOTE_ADDR": addr[0], "REMOTE_PORT": str(addr[1])}
+        else:
+            self._environ["REMOTE_ADDR"] = addr.decode() if isinstance(addr, bytes) else addr
+        self._hub = get_hub()
+        self._me = getcurrent()
+        self._waits = False
+        self._until = 0.0
+        self._readable = self._hub.loop.io(client.fileno(), _READ)
+        self._timer = self._hub.loop.timer(server.cfg.keepalive)
+
+    def serve(self) -> bytes | None:
+        """Answer until a request is not plain, and return what was read of it; None if the connection is at its end."""
+        self._timer.start(self._on_time)
+        try:
+            return self._serve()
+        except OSError as exc:
+            if exc.errno not in _WENT_AWAY:
+                self._server.log.exception("Socket error processing request.")
+            return None
+        except (GreenletExit, SystemExit):
+            return None
+        finally:
+            for watcher in (self._readable, self._timer):
+                watcher.stop()
+                watcher.close()
+
+    def _serve(self) -> bytes | None:
+        data = b""
+        while True:
+            if not data:
+                self._until = self._hub.loop.now() + self._server.cfg.keepalive
+                data = self._read()
+                if not data:
+                    return None
+            head = data.find(b"\r\n\r\n")
+            try:
+                asked = self._heads.environ(data[:head]) if head >= 0 else None
+            except NotPlain:
+                asked = None
+            if asked is None:
+                return data
+            end = head + 4 + int(asked.get("CONTENT_LENGTH", 0))
+            while len(data) < end:  # its body is on its way, in a packet of its own
+                more = self._read() if end <= MOST_BYTES else b""
+                if not more:
+                    return data
+                data += more
+            if not self._answer(asked, data[head + 4 : end]):
+                return None
+            data = data[end:]
+
+    def _read(self) -> bytes:
+        """What comes next; nothing at the end, or if nothing has come in time."""
+        if not self._readable.active:
+            self._readable.start(self._on_readable)
+        self._waits = True
+        if self._hub.switch():
+            return bytes(self._client.recv(MOST_BYTES))
+        self._client.setblocking(False)  # if the loop stood still, time and bytes may have come together
+        try:
+            return bytes(self._client.recv(MOST_BYTES))
+        except BlockingIOError:
+            return b""
+        finally:
+            self._client.setblocking(True)
+
+    def _on_readable(self) -> None:
+        if self._waits:
+            self._waits = False
+            self._me.switch(True)
+        else:  # the next request comes before this one's answer: it has to wait, and must not turn the loop meanwhile
+            self._readable.stop()
+
+    def _on_time(self) -> None:
+        left = self._until - self._hub.loop.now()
+        if self._waits and left <= 0:
+            self._waits = False
+            self._me.switch(False)
+            return
+        self._timer.close()
+        self._timer = self._hub.loop.timer(left if left > 0 else self._server.cfg.keepalive)
+        self._timer.start(self._on_time)
+
+    def _answer(self, asked: dict[str, str], body: bytes) -> bool:
+        """Answer one request. Answers whether the connection may be kept."""
+        environ = self._environ.copy()
+        environ.update(asked)
+        environ["wsgi.input"] = io.BytesIO(body)
+        if self._named_by_host:
+            name, *port = asked["HTTP_HOST"].split(":")
+            environ["SERVER_NAME"], environ["SERVER_PORT"] = name, port[0] if port else "80"
+        answer = Answer(self._client, self._server.cfg, environ, may_keep=self._server.count())
+        try:
+            pieces = self._server.wsgi(environ, answer.start)
+            try:
+                answer.send(pieces, int(self._hub.loop.now()))
+            finally:
+                if hasattr(pieces, "close"):
+                    pieces.close()
+        except OSError:
+            raise
+        except Exception as exc:
+            if answer.has_begun:
+                self._server.log.exception("Error handling request")
+            else:
+                self._server.handle_error(answer.asked, self._client, self._addr, exc)
+            return False
+        return answer.keeps
