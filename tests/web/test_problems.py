@@ -296,6 +296,9 @@ def test_a_refusal_is_one_line_of_the_log(service: Service, log: list[str]) -> N
         "field": "expire",
         "version": "v1",
         "profile": "default",
+        "account": "default",
+        "source": "backend",
+        "subject": "ci",
         "request": answer.headers["X-Request-Id"],
     }
 
@@ -309,6 +312,9 @@ def test_an_outage_is_one_line_of_the_log_with_its_reason(without_store: Service
         "code": "store.unavailable",
         "version": "v1",
         "profile": "default",
+        "account": "default",
+        "source": "backend",
+        "subject": "ci",
         "detail": "The nonce store cannot be reached.",
         "request": answer.headers["X-Request-Id"],
     }
