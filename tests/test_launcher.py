@@ -27,8 +27,6 @@ from tokensvc.launcher import OUTAGE, _before_gunicorn
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-pytestmark = pytest.mark.alone
 REPLAYED = "credential.replayed"
 
 

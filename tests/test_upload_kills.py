@@ -28,8 +28,6 @@ from tests.support.processes import until
 from tests.support.service import PATIENCE_SECONDS, Client, Deployment, Running, serving
 from tokensvc.adapters.s3_files import s3_bucket
 
-pytestmark = pytest.mark.alone
-
 KILLS = 30
 UPLOADS_AT_ONCE = 4
 FILM_BYTES = 300_000_000

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.support.valkey import Valkey
-
-pytestmark = pytest.mark.alone
 ISSUED = re.compile(
     rb'^tokensvc_events_total\{code="",event="issued",profile="default",version="v1"\} ([0-9.]+)$', re.MULTILINE
 )

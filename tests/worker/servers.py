@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -38,14 +39,15 @@ class Server:
         """What it wrote so far."""
         return self.log_file.read_text()
 
-    def connect(self) -> socket.socket:
-        """A new connection."""
+    def connect(self, trusting: ssl.SSLContext | None = None) -> socket.socket:
+        """A new connection, in TLS if something is trusted."""
         if isinstance(self.place, Path):
             client = socket.socket(socket.AF_UNIX)
             client.settimeout(_PATIENCE_SECONDS)
             client.connect(str(self.place))
             return client
-        return socket.create_connection(("127.0.0.1", self.place), _PATIENCE_SECONDS)
+        client = socket.create_connection(("127.0.0.1", self.place), _PATIENCE_SECONDS)
+        return client if trusting is None else trusting.wrap_socket(client, server_hostname="localhost")
 
     def begin(self, first: bytes) -> socket.socket:
         """A new connection on which that was sent."""
@@ -100,9 +102,14 @@ def is_hung_up(client: socket.socket) -> bool:
 
 @contextlib.contextmanager
 def server(
-    worker_class: str, folder: Path, *options: str, place: Path | None = None, **environment: str
+    worker_class: str,
+    folder: Path,
+    *options: str,
+    place: Path | None = None,
+    trusting: ssl.SSLContext | None = None,
+    **environment: str,
 ) -> Iterator[Server]:
-    """Run it, until it answers; then end it."""
+    """Run it, until it answers (in TLS, if its certificate is trusted); then end it."""
     folder.mkdir(parents=True, exist_ok=True)
     log, bind = folder / "log", f"unix:{place}" if place else "127.0.0.1:0"
     command = [sys.executable, "-m", "gunicorn", "-c", "python:tokensvc.gunicorn_settings", "-k", worker_class]
@@ -114,7 +121,8 @@ def server(
         found = re.search(r"127\.0\.0\.1:(\d+)", log.read_text())
         assert found or place, log.read_text()
         started = Server(place or int(found[1]), process, log)  # type: ignore[index]
-        with started.begin(b"GET /ready HTTP/1.0\r\n\r\n") as client:
+        with started.connect(trusting) as client:
+            client.sendall(b"GET /ready HTTP/1.0\r\n\r\n")
             assert all_of(client).startswith(b"HTTP/1.0 200 OK\r\n")
         yield started
     finally:
@@ -137,7 +145,9 @@ def pair(folder: Path, *options: str, unix: bool = False, **environment: str) ->
         for name, worker_class in (("ours", OURS), ("stock", STOCK)):
             place = folder / f"{len(servers)}.sock" if unix else None
             servers.append(
-                stack.enter_context(server(worker_class, folder / name, *options, place=place, **environment))
+                stack.enter_context(
+                    server(worker_class, folder / name, *options, place=place, trusting=None, **environment)
+                )
             )
         ours, stock = servers
         yield ours, stock

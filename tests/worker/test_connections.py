@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Final
 import pytest
 
 from tests.support.processes import alive, until
+from tests.support.tls import make_certificate
 
 from .servers import OURS, STOCK, Server, all_of, children, one_answer, server
 
@@ -181,3 +183,17 @@ def _no_longer_listens(ending: Server, worker: int) -> bool:
         if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == ending.place
     }
     return not inodes & listening
+
+
+@pytest.mark.parametrize("worker_class", [OURS, STOCK])
+def test_it_speaks_tls(worker_class: str, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path)
+    trusting = ssl.create_default_context(cafile=certificate.certificate_path)
+    options = ("--certfile", str(certificate.certificate_path), "--keyfile", str(certificate.key_path))
+    with (
+        server(worker_class, tmp_path / "server", *options, trusting=trusting) as started,
+        started.connect(trusting) as client,
+    ):
+        for request in (GET, POST + b"body", GET):
+            client.sendall(request)
+            assert one_answer(client)[:2] == (200, True)

@@ -40,7 +40,10 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
     def handle(self, listener: socket.socket, client: socket.socket, addr: Any) -> None:  # noqa: ANN401 - an address of its family
         """Serve one connection, in a greenlet of its own."""
         named = self._listeners[listener]  # it has no name any more once it is closed, and this may come later
-        unread = Connection(self, self._heads, named.name, client, addr).serve() if self._is_plain else b""
+        if not self._is_plain:  # and may be no plain socket: gunicorn's code speaks TLS over it
+            super().handle(named, client, addr)
+            return
+        unread = Connection(self, self._heads, named.name, client, addr).serve()
         if unread is None:
             util.close(client)
         else:
