@@ -50,7 +50,7 @@ def run(*command: str | Path, cwd: Path = ROOT, **settings: str) -> subprocess.C
     ("what", "files"),
     [
         (r"\btime\.time\b|\btime_ns\b|datetime\.now|utcnow", {"tokensvc/wiring.py"}),
-        (r"\bos\.environ\b|\bgetenv\b", {"tokensvc/wiring.py", "tokensvc/worker/__init__.py"}),
+        (r"\bos\.environ\b|\bgetenv\b", {"tokensvc/wiring.py"}),
         (r"\buuid4\b|\buuid\.UUID\(", set()),
         (r"\bfrom_url\b|\bredis\.Redis\(|\bRedis\.from_pool\(|= Lined\(", {"tokensvc/adapters/redis_client/pools.py"}),
         (r"compare_digest", {"tokensvc/core/mac.py"}),

@@ -8,7 +8,6 @@ with a large or slow body, takes its connection to gunicorn's own code, unread a
 
 from __future__ import annotations
 
-import os
 from typing import Any, Final
 
 from gevent import socket
@@ -86,6 +85,8 @@ class _Unread(socket.socket):  # type: ignore[misc] # gevent has no types here
 
 def _is_plain(cfg: Any) -> bool:  # noqa: ANN401 - gunicorn has no types
     """Whether this is plain HTTP/1.1, and nothing is set that wants to see or change requests on their way."""
+    from tokensvc.wiring import environment  # noqa: PLC0415 - gunicorn's master has no use for all that it imports
+
     default = Config().settings
     same = (cfg.settings[name].get() == default[name].get() for name in _AS_BY_DEFAULT if name in default)
-    return bool(cfg.keepalive and not cfg.is_ssl and "SCRIPT_NAME" not in os.environ and all(same))
+    return bool(cfg.keepalive and not cfg.is_ssl and "SCRIPT_NAME" not in environment() and all(same))
