@@ -43,8 +43,8 @@ EXAMPLES: Final = 100
 
 CHAINS: Final = 200
 STEPS: Final = 8
-BY_CHANCE: Final = {"POST /api/v1/files/upload"}
-"""Where a chain leads with luck: what else is in the form is made up, and has to be good for a file."""
+BY_CHANCE: Final = {"POST /api/v1/files/upload", "POST /forward-auth"}
+"""Where a chain leads with luck: what else is in the form or the headers is made up, and has to be good."""
 
 OFF: Final = {"enabled": False}
 JUDGED_BY_CONTENT: Final = re.compile(r"/revoke$|/files/")
