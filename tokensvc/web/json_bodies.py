@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +13,7 @@ from werkzeug.wsgi import get_content_length, get_input_stream
 
 from tokensvc.core import strict_json
 from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.json_text import text_maker
 
 MAX_BODY_BYTES: Final = 64 * 1024
 
@@ -81,7 +81,7 @@ def private_json(body: Mapping[str, Any], *more: tuple[str, str]) -> Response:
     return private_answer(body, *more).response()
 
 
-_dumps: Final = json.JSONEncoder().encode
+_dumps: Final = text_maker()
 
 _PRIVATE: Final = (
     ("Content-Type", "application/json"),
