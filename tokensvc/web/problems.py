@@ -6,7 +6,7 @@ The upload API's errors go through here too, but in ImageKit's own shape: see `i
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 from collections.abc import Callable, Collection
 from typing import Final
 from wsgiref.types import WSGIEnvironment
@@ -90,7 +90,7 @@ def _name_request() -> None:
 
 def begin_trail(environ: WSGIEnvironment, begin: Callable[[Trail], None]) -> Trail:
     """Name a request, and tell `begin`."""
-    trail = trail_of(environ.get("HTTP_TRACEPARENT", ""), secrets.token_bytes)
+    trail = trail_of(environ.get("HTTP_TRACEPARENT", ""), os.urandom)
     begin(trail)
     return trail
 
