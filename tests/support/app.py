@@ -275,11 +275,21 @@ class Service:
         **headers: str,
     ) -> TestResponse:
         """Send a form; `content` is the file (a small picture if it is empty), None for a form without one."""
+        return self.upload_at(f"/api/{version}/files/upload", fields, content, **headers)
+
+    def upload_at(
+        self,
+        path: str,
+        fields: Mapping[str, Any] | Iterable[tuple[str, Any]],
+        content: bytes | None = b"",
+        **headers: str,
+    ) -> TestResponse:
+        """The same, at any path of the upload API."""
         pairs = list(fields.items()) if hasattr(fields, "items") else list(fields)
         body = form(pairs, png() if content == b"" else content)
         return self.send(
             "POST",
-            f"/api/{version}/files/upload",
+            path,
             {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", **headers},
             data=body,
         )

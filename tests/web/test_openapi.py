@@ -99,7 +99,7 @@ def test_every_error_code_is_an_answer_of_some_path() -> None:
 
 @pytest.mark.parametrize("uploads", [True, False])
 def test_every_link_leads_to_an_operation_with_what_was_asked_or_answered(*, uploads: bool) -> None:
-    """Whether the operation takes it, `test_openapi_fuzz` tries."""
+    """Whether the operation takes it, `test_openapi_links` tries."""
     whole = document(uploads=uploads)
     by_name = {operation["operationId"]: operation for _, _, operation in operations(whole)}
     found = 0

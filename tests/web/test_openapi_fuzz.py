@@ -30,7 +30,7 @@ from schemathesis.generation.meta import TestPhase
 from schemathesis.hooks import unregister
 
 from tests.support.app import Service, basic, png
-from tests.support.documented import DOCUMENT
+from tests.support.documented import DOCUMENT, let_all_be_done, links
 from tokensvc.web.openapi.page import operations
 
 if TYPE_CHECKING:
@@ -43,19 +43,13 @@ EXAMPLES: Final = 100
 
 CHAINS: Final = 200
 STEPS: Final = 8
-BY_CHANCE: Final = {"POST /api/v1/files/upload", "POST /forward-auth"}
-"""Where a chain leads with luck: what else is in the form or the headers is made up, and has to be good."""
-
 OFF: Final = {"enabled": False}
 JUDGED_BY_CONTENT: Final = re.compile(r"/revoke$|/files/")
 """A name that is not configured, or a form whose file is no file, is called malformed too."""
 
 CREDENTIAL: Final = {"token", "expire", "signature", "publicKey"}
 
-TARGETS: Final = {
-    operation["operationId"]: f"{method.upper()} {path}" for path, method, operation in operations(DOCUMENT)
-}
-OPERATIONS: Final = {*TARGETS.values()} - {"GET /openapi.json"}
+OPERATIONS: Final = {f"{method.upper()} {path}" for path, method, _ in operations(DOCUMENT)} - {"GET /openapi.json"}
 """All but the document, which is asked for before the first of them."""
 
 NEED_WHAT_IS_GENUINE: Final = {
@@ -71,7 +65,6 @@ class Asked:
 
     service: Service
     answers: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
-    followed: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     found: set[tuple[object, ...]] = field(default_factory=set)
     spent: Counter[str] = field(default_factory=Counter)
     revoked: set[str] = field(default_factory=set)
@@ -125,10 +118,7 @@ class Asked:
         told = event.recorder
         for name, each in told.interactions.items():
             if each.response is not None:
-                asked = told.cases[name]
-                self.answers[asked.value.operation.label][each.response.status_code] += 1
-                if asked.transition is not None and asked.is_transition_applied:
-                    self.followed[asked.transition.id][each.response.status_code] += 1
+                self.answers[told.cases[name].value.operation.label][each.response.status_code] += 1
         for case, results in told.checks.items():
             for result in results:
                 if result.failure_info is not None:
@@ -147,18 +137,11 @@ def require_good_shape(response: Any, case: Any) -> None:
     assert code != "request.malformed", response.text
 
 
-def links(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The operation from which each link leads, and the link as it stands in the document."""
-    for _, _, operation in operations(document):
-        for answer in operation["responses"].values():
-            yield from ((operation["operationId"], link) for link in answer.get("links", {}).values())
-
-
 def hooks(asked: Asked) -> list[Callable[..., None]]:
     """What schemathesis calls by these names: before the questions, and before each."""
 
     def before_load_schema(_context: object, raw_schema: dict[str, Any]) -> None:
-        for _, link in links(raw_schema):  # its body is the whole, and not a part of another
+        for _, _, link in links(raw_schema):  # its body is the whole, and not a part of another
             link["x-schemathesis"] = {"merge_body": False}
 
     def before_call(_context: object, case: Any, _options: object) -> None:
@@ -182,7 +165,7 @@ def checks(asked: Asked) -> list[Callable[..., None]]:
 @pytest.fixture
 def asked(make_service: ServiceMaker) -> Iterator[Asked]:
     """A service whose clock goes on, and our hooks and checks, which schemathesis knows while the test runs."""
-    asked = Asked(make_service(change=configured))
+    asked = Asked(make_service(change=let_all_be_done))
 
     @asked.service.app.before_request
     def go_on() -> None:  # the store's clock does, too, and what is asked for lives for as little as a second
@@ -198,14 +181,6 @@ def asked(make_service: ServiceMaker) -> Iterator[Asked]:
         unregister(hook)
     for check in ours:
         schemathesis.checks.CHECKS.unregister(check.__name__)
-
-
-def configured(tables: dict[str, Any]) -> None:
-    """One key that may do all, a proxy that may ask, and nobody who is slowed down: 429 would end the questions."""
-    tables["callers"]["backend"]["keys"][0]["may"] = ["issue", "redeem", "operate"]
-    tables["profiles"]["default"] |= {"allow": tables["profiles"]["open"]["allow"]}
-    tables["forward_auth"] = {"trusted": ["127.0.0.1/32"]}
-    tables["throttle"] = {"failures": "10000/second"}
 
 
 def ask(asked: Asked, *left_out: str, **how: Any) -> None:
@@ -261,7 +236,4 @@ def test_what_one_operation_answers_in_the_next(asked: Asked) -> None:
         phases={**alone, "stateful": chains},
         parameters={"path.profile": "open"},
     )
-    linked = {TARGETS[link["operationId"]] for _, link in links(DOCUMENT)}
-    assert {link.rpartition(" -> ")[2] for link in answered_well(asked.followed)} >= linked - BY_CHANCE
-    assert len(asked.spent) > 10
-    assert len(asked.revoked) > 10
+    assert asked.spent, "which chains there are is chance; what each link leads to, test_openapi_links tries"
