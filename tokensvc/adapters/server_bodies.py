@@ -13,12 +13,12 @@ from gevent import monkey
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 
-ReadInto = Callable[[memoryview], int]
-"""Puts there what has come, having waited for the first of it. How many bytes that were; none at the end."""
 
+def straight(stream: object) -> Callable[[memoryview], int] | None:
+    """The quick way to read this request's body, or None if gunicorn has more to do with it than to count.
 
-def straight(stream: object) -> ReadInto | None:
-    """The quick way to read this request's body, or None if gunicorn has more to do with it than to count."""
+    It puts what has come into the buffer, having waited for the first of it: how many bytes, and none at the end.
+    """
     if (
         isinstance(stream, Body)
         and isinstance(stream.reader, LengthReader)
