@@ -12,6 +12,7 @@ from tokensvc.adapters.aside import aside, within
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
 from tokensvc.adapters.logs import about, lines
 from tokensvc.adapters.logs.redaction import REDACTION
+from tokensvc.adapters.server_bodies import straight
 from tokensvc.adapters.sweeper import Sweeper
 from tokensvc.config import Bucket, Settings, secrets_in
 from tokensvc.core.addresses import Peers
@@ -32,7 +33,7 @@ def create(settings: Settings | None = None) -> Flask:
 def app_of(doors: Doors) -> Flask:
     """The application behind these doors, with what a body may take."""
     app = create_app(doors)
-    app.wsgi_app = PacedBodies(app.wsgi_app, within)  # type: ignore[method-assign] # Flask's own seam
+    app.wsgi_app = PacedBodies(app.wsgi_app, within, straight)  # type: ignore[method-assign] # Flask's own seam
     return app
 
 

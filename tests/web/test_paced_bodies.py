@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tokensvc.web.paced_bodies import PacedBodies
+from tokensvc.web.paced_bodies import PacedBodies, never_straight
 
 Read = Callable[[Any], object]
 
@@ -20,7 +20,12 @@ def as_long_as_it_takes(_seconds: float) -> Iterator[None]:
 
 
 def answer(
-    body: bytes, read: Read, within: Any = as_long_as_it_takes, *, arrived: bool = False
+    body: bytes,
+    read: Read,
+    within: Any = as_long_as_it_takes,
+    straight: Any = never_straight,
+    *,
+    arrived: bool = False,
 ) -> tuple[object, list[tuple[str, str]]]:
     """What an application reads of a body, and the headers of its answer. `arrived`: it is in memory already."""
     seen: list[object] = []
@@ -37,9 +42,14 @@ def answer(
     def start(_status: str, headers: list[tuple[str, str]], *_more: Any) -> Any:
         sent.extend(headers)
 
-    stream = io.BytesIO(body)
-    list(PacedBodies(application, within)({"wsgi.input": stream if arrived else io.BufferedReader(stream)}, start))
+    stream = io.BytesIO(body) if arrived else io.BufferedReader(io.BytesIO(body))
+    list(PacedBodies(application, within, straight)({"wsgi.input": stream}, start))
     return seen[0], sent
+
+
+def into(stream: Any, size: int) -> bytes:
+    buffer = memoryview(bytearray(size))
+    return bytes(buffer[: stream.readinto(buffer)])
 
 
 BODY = b"".join(b"%07d\n" % number for number in range(10_000))
@@ -56,6 +66,8 @@ BODY = b"".join(b"%07d\n" % number for number in range(10_000))
         (lambda stream: stream.readline(3), BODY[:3]),
         (lambda stream: b"".join(stream.readlines()), BODY),
         (b"".join, BODY),
+        (lambda stream: into(stream, 30_000), BODY[:16_384]),
+        (lambda stream: into(stream, 5), BODY[:5]),
         (lambda stream: (stream.read(16_385), stream.read(1)), (BODY[:16_385], BODY[16_385:16_386])),
     ],
 )
@@ -91,7 +103,32 @@ def test_one_that_has_arrived_already_is_not_waited_for() -> None:
     assert ("Connection", "close") not in headers
 
 
-def test_one_that_is_too_slow_ends_and_is_hung_up_on() -> None:
-    seen, headers = answer(BODY, lambda stream: stream.read(), over)
+@pytest.mark.parametrize(
+    ("read", "straight"),
+    [
+        (lambda stream: stream.read(), never_straight),
+        (lambda stream: into(stream, 10), never_straight),
+        (lambda stream: into(stream, 10), lambda stream: stream.readinto),
+    ],
+)
+def test_one_that_is_too_slow_ends_and_is_hung_up_on(read: Read, straight: Any) -> None:
+    seen, headers = answer(BODY, read, over, straight)
     assert isinstance(seen, TimeoutError)
     assert ("Connection", "close") in headers
+
+
+def test_the_quicker_way_may_bring_more_and_has_no_more_time() -> None:
+    """Else a client could send a byte now and then for as long as its buffer is large."""
+    left: list[float] = []
+
+    @contextlib.contextmanager
+    def noting(seconds: float) -> Iterator[None]:
+        left.append(seconds)
+        yield
+
+    def read(stream: Any) -> tuple[bytes, bytes]:
+        return into(stream, 65_536), into(stream, 65_536)
+
+    seen, _ = answer(BODY, read, noting, lambda stream: stream.readinto)
+    assert seen == (BODY[:65_536], BODY[65_536:])
+    assert left == pytest.approx([13.0, 45.0], abs=1.0)

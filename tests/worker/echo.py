@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+from tokensvc.adapters.server_bodies import straight
 
 _PLAIN = (str, int, bool, tuple)
 _OTHER_OBJECTS = {"gunicorn.socket", "wsgi.early_hints", "wsgi.errors", "wsgi.input"}
@@ -36,6 +39,23 @@ def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
 def _answer(start: Any, body: bytes, status: str = "200 OK", *more: tuple[str, str]) -> list[bytes]:
     start(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *more])
     return [body]
+
+
+def _straight(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+    """By the query: how many bytes gunicorn is to read first (`-` for none), how large a buffer, how often at most."""
+    first, size, most = environ["QUERY_STRING"].split(",")
+    stream = environ["wsgi.input"]
+    body = b"" if first == "-" else stream.read(int(first))
+    readinto = straight(stream)
+    if readinto is None:
+        return _answer(start, b"not straight")
+    view = memoryview(bytearray(int(size)))
+    for _ in range(int(most)):
+        received = readinto(view)
+        body += view[:received]
+        if not received:
+            break
+    return _answer(start, b"%d %s" % (len(body), hashlib.sha256(body).hexdigest().encode()))
 
 
 def _stream(_environ: dict[str, Any], start: Any) -> Iterator[bytes]:
@@ -84,6 +104,7 @@ def _lower(_environ: dict[str, Any], start: Any) -> list[bytes]:
 
 
 SPECIAL: dict[str, Callable[[dict[str, Any], Any], Iterable[bytes]]] = {
+    "straight": _straight,
     "stream": _stream,
     "breaks-later": _breaks_later,
     "breaks": _breaks,

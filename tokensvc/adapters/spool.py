@@ -36,7 +36,7 @@ class SpooledFile:
         self.size = 0
         self.sha256: str | None = None
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | memoryview) -> None:
         """Append, or raise Outage when the disk does not take it."""
         if self._descriptor < 0:
             raise ValueError("the file is sealed or discarded")

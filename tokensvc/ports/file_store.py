@@ -17,8 +17,8 @@ class Incoming(Protocol):
     def size(self) -> int:
         """Bytes written so far."""
 
-    def write(self, chunk: bytes) -> None:
-        """Append."""
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Append; the memory may be used again afterwards."""
 
     def seal(self) -> str:
         """No more bytes will come: make them durable and return the SHA-256 in hex."""

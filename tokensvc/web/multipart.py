@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import IO, Final
+from typing import Final
 
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.remote import RemoteUrl
 from tokensvc.ports import Incoming, Inspector
 
 from . import file_text
-from .parts import MAX_BLANK_BYTES, NEVER_IN_TEXT, UTF8_NAMES, PartHeader, boundary_of, malformed, read_parts
+from .parts import (
+    MAX_BLANK_BYTES,
+    NEVER_IN_TEXT,
+    UTF8_NAMES,
+    PartHeader,
+    Piece,
+    Source,
+    boundary_of,
+    malformed,
+    read_parts,
+)
 
 FILE_FIELD: Final = "file"
 
@@ -74,7 +84,7 @@ class Form:
 
 
 def read_form(
-    stream: IO[bytes],
+    stream: Source,
     content_type: str,
     *,
     open_file: Callable[[], Incoming],
@@ -112,7 +122,7 @@ class _Reading:
         self._inspect = inspect
         self._fields_bytes = 0
 
-    def take(self, header: PartHeader, content: Iterator[bytes]) -> None:
+    def take(self, header: PartHeader, content: Iterator[Piece]) -> None:
         name = header.name
         if len(self.fields) + self._has_file_field >= self._limits.max_parts:
             raise Refusal(Code.TOO_LARGE, f"The form has more than {self._limits.max_parts} parts.")
@@ -126,10 +136,10 @@ class _Reading:
         else:
             raise malformed(f"The field {name} is a file.", "Send the file as the field file.", field=name)
 
-    def _file(self, header: PartHeader, content: Iterator[bytes]) -> None:
-        pieces: Iterator[bytes] | RemoteUrl | None = content
+    def _file(self, header: PartHeader, content: Iterator[Piece]) -> None:
+        pieces: Iterator[Piece] | RemoteUrl | None = content
         if header.file_name is None:
-            pieces = file_text.decode(content, max_bytes=self._limits.largest_file_bytes)
+            pieces = file_text.decode(map(bytes, content), max_bytes=self._limits.largest_file_bytes)
         if isinstance(pieces, RemoteUrl):
             self.url = str(pieces)
         elif pieces is not None:
@@ -137,7 +147,7 @@ class _Reading:
             self.file = self._open_file()
             receive_within(self._limits, self.file, pieces, self._inspect)
 
-    def _text(self, header: PartHeader, content: Iterator[bytes]) -> str:
+    def _text(self, header: PartHeader, content: Iterator[Piece]) -> str:
         name = header.name
         if header.charset not in UTF8_NAMES:
             raise _unreadable(name, f"{name} is not in UTF-8.")
@@ -150,7 +160,7 @@ class _Reading:
             raise _unreadable(name, f"{name} has a control character in it, such as a line break, or U+FFFD.")
         return text
 
-    def _bounded(self, name: str, content: Iterator[bytes]) -> bytearray:
+    def _bounded(self, name: str, content: Iterator[Piece]) -> bytearray:
         limits = self._limits
         value = bytearray()
         for piece in content:
@@ -166,7 +176,7 @@ class _Reading:
 
 
 def receive_within(
-    limits: FormLimits, file: Incoming, content: Iterator[bytes], inspect: Inspector | None = None
+    limits: FormLimits, file: Incoming, content: Iterator[Piece], inspect: Inspector | None = None
 ) -> None:
     """Take in what comes, or raise a Refusal when it is too large. `inspect` is as for `read_form`."""
     limit = limits.max_file_bytes

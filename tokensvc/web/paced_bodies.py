@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from wsgiref.types import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
 GRACE_SECONDS: Final = 5.0
@@ -20,6 +20,17 @@ _MOST_AT_ONCE: Final = 16 * 1024
 Within = Callable[[float], AbstractContextManager[object]]
 """A block that TimeoutError ends after so many seconds, as far as the worker can do that."""
 
+ReadInto = Callable[[memoryview], int]
+"""Puts there what has come, having waited for the first of it. How many bytes that were; none at the end."""
+
+
+_Chunk = TypeVar("_Chunk", bytes, memoryview)
+
+
+def never_straight(_stream: object) -> ReadInto | None:
+    """There is no quicker way than the server's `read`."""
+    return None
+
 
 class PacedBodies:
     """A WSGI application around another, whose requests' bodies come at no less than `SLOWEST_BYTES_PER_SECOND`.
@@ -27,16 +38,23 @@ class PacedBodies:
     To read on from one that is slower raises TimeoutError, and the connection is closed after the answer.
     """
 
-    def __init__(self, application: WSGIApplication, within: Within) -> None:
+    def __init__(
+        self,
+        application: WSGIApplication,
+        within: Within,
+        straight: Callable[[object], ReadInto | None] = never_straight,
+    ) -> None:
+        """`straight` tells of a quicker way to read a body, if there is one for it."""
         self._application = application
         self._within = within
+        self._straight = straight
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer as the application does."""
         stream = environ["wsgi.input"]
         if stream.__class__ is BytesIO:  # it is here already, as the worker's short way has it
             return self._application(environ, start_response)
-        body = _Paced(stream, self._within)
+        body = _Paced(stream, self._within, self._straight)
         environ["wsgi.input"] = body
 
         def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Callable[[bytes], object]:  # noqa: ANN401 - exc_info
@@ -50,22 +68,36 @@ class PacedBodies:
 class _Paced:
     """A request's body as it comes in."""
 
-    def __init__(self, stream: InputStream, within: Within) -> None:
+    def __init__(self, stream: InputStream, within: Within, straight: Callable[[object], ReadInto | None]) -> None:
         self._stream = stream
         self._within = within
+        self._straight = straight
         self._began: float | None = None
         self._received = 0
         self.too_slow = False
 
     def read(self, size: int = -1, /) -> bytes:
         """That many bytes, or fewer at the end; all with no size."""
-        if 0 <= size <= _MOST_AT_ONCE:
+        if not size:
+            return b""
+        if 0 < size <= _MOST_AT_ONCE:
             return self._paced(self._stream.read, size)
         chunks, missing = [], size
-        while chunk := self._paced(self._stream.read, min(missing, _MOST_AT_ONCE) if size >= 0 else _MOST_AT_ONCE):
+        while missing and (
+            chunk := self._paced(self._stream.read, min(missing, _MOST_AT_ONCE) if size > 0 else _MOST_AT_ONCE)
+        ):
             chunks.append(chunk)
             missing -= len(chunk)
         return b"".join(chunks)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Put there what has come, having waited for the first of it; how many bytes, and none at the end."""
+        straight, most = self._straight(self._stream), min(len(buffer), _MOST_AT_ONCE)
+        if straight is not None:  # in no more time than a small piece has: there may not come more than that
+            return len(self._paced(lambda _: buffer[: straight(buffer)], most))
+        chunk = self._paced(self._stream.read, most)
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
     def readline(self, size: int = -1, /) -> bytes:
         """Up to the end of a line, and at most 16 KiB."""
@@ -79,9 +111,8 @@ class _Paced:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.readline, b"")
 
-    def _paced(self, read: Callable[[int], bytes], size: int) -> bytes:
-        if not size:
-            return b""
+    def _paced(self, read: Callable[[int], _Chunk], size: int) -> _Chunk:
+        """What `read` gives within the time that `size` bytes have."""
         now = time.monotonic()
         if self._began is None:
             self._began = now

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from http import HTTPStatus
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, Final, cast
 
 from flask import Blueprint, Response, g, json, request
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
@@ -24,7 +24,7 @@ from tokensvc.service.fetching import Remote
 from . import imagekit
 from .identity import client_address
 from .multipart import FormLimits, read_form, receive_within
-from .parts import malformed
+from .parts import Source, malformed
 from .problems import request_id
 
 CREDENTIAL_HEADERS: Final[Mapping[Version, Mapping[str, str]]] = {
@@ -66,7 +66,7 @@ def _answer(body: Mapping[str, Any], status: HTTPStatus) -> Response:
 @contextmanager
 def _offer(version: Version, limits: FormLimits, accept: Accept) -> Iterator[Offer]:
     """The request's form with its file on disk; what was not kept is gone at the end, whatever happened."""
-    stream = cast("BinaryIO", request.stream)
+    stream = cast("Source", request.stream)
     whole = limits  # of a file that is fetched: by then its sender is known
     early, private_key, client = _header_fields(version), _private_key(), client_address()
     key = request.headers.get("Idempotency-Key")
@@ -120,11 +120,12 @@ def _require_multipart() -> None:
         raise UnsupportedMediaType
 
 
-def _drain(stream: BinaryIO, at_most: int) -> None:
+def _drain(stream: Source, at_most: int) -> None:
     """Read what the client still sends, within bounds: a browser that is cut off shows a network error, no answer."""
     with suppress(OSError, ValueError, HTTPException):
-        while at_most > 0 and (chunk := stream.read(min(at_most, _DRAIN_BYTES))):
-            at_most -= len(chunk)
+        buffer = memoryview(bytearray(_DRAIN_BYTES))
+        while at_most > 0 and (received := stream.readinto(buffer[:at_most])):
+            at_most -= received
 
 
 def _private_key() -> str | None:

@@ -82,6 +82,13 @@ class _Unread(socket.socket):  # type: ignore[misc] # gevent has no types here
             return first
         return bytes(super().recv(*args))
 
+    def recv_into(self, buffer: memoryview, *args: int) -> int:
+        if self._unread:
+            first = self.recv(len(buffer))
+            buffer[: len(first)] = first
+            return len(first)
+        return int(super().recv_into(buffer, *args))
+
 
 def _is_plain(cfg: Any) -> bool:  # noqa: ANN401 - gunicorn has no types
     """Whether this is plain HTTP/1.1, and nothing is set that wants to see or change requests on their way."""
