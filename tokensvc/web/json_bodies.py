@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import json.encoder
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -71,8 +72,13 @@ class Answer:
 
 def private_answer(body: Mapping[str, Any], *more: tuple[str, str]) -> Answer:
     """This JSON, with what keeps it out of every cache and with more headers."""
-    text = _dumps(body).encode()
-    return Answer(text, [*_PRIVATE, ("Content-Length", str(len(text))), *more])
+    return private_text(dumps(body), *more)
+
+
+def private_text(text: str, *more: tuple[str, str]) -> Answer:
+    """The same of JSON that is written already."""
+    body = text.encode()
+    return Answer(body, [*_PRIVATE, ("Content-Length", str(len(body))), *more])
 
 
 def private_json(body: Mapping[str, Any], *more: tuple[str, str]) -> Response:
@@ -80,7 +86,11 @@ def private_json(body: Mapping[str, Any], *more: tuple[str, str]) -> Response:
     return private_answer(body, *more).response()
 
 
-_dumps: Final = json.JSONEncoder().encode
+dumps: Final = json.JSONEncoder().encode
+"""JSON as all answers are written."""
+
+quoted: Final[Callable[[str], str]] = json.encoder.encode_basestring_ascii
+"""A text as `dumps` writes it, in a tenth of the time."""
 
 _PRIVATE: Final = (
     ("Content-Type", "application/json"),
