@@ -103,7 +103,7 @@ def encode(part: bytes) -> str:
 
 
 def _encoded(part: bytes) -> bytes:
-    return b2a_base64(part, newline=False).translate(_URL_SAFE, b"=")
+    return b2a_base64(part, newline=False).translate(_URL_SAFE).rstrip(b"=")
 
 
 def decode(part: str) -> bytes:

@@ -7,10 +7,11 @@ never the whole JWT, because several spellings of one signature can verify.
 
 from __future__ import annotations
 
-import base64
 import hashlib
+from binascii import b2a_base64
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Literal, NewType
+from typing import Final, Literal, NewType
 
 Version = Literal["v1", "v2"]
 
@@ -21,6 +22,12 @@ NonceId = NewType("NonceId", str)
 def nonce_id(account: str, version: Version, material: bytes) -> NonceId:
     """Name the nonce `material` of an account. Accounts and versions never share a name."""
     return _name(_before(account, version) + material)
+
+
+def nonce_ids(account: str, version: Version, materials: Iterable[bytes]) -> list[NonceId]:
+    """The same of many."""
+    before = _before(account, version)
+    return [_name(before + material) for material in materials]
 
 
 @lru_cache(maxsize=64)
@@ -37,4 +44,7 @@ def ticket_id(name: str) -> NonceId:
 
 
 def _name(hashed: bytes) -> NonceId:
-    return NonceId(base64.urlsafe_b64encode(hashlib.sha256(hashed).digest()[:16])[:22].decode())
+    return NonceId(b2a_base64(hashlib.sha256(hashed).digest()[:16])[:22].translate(_URL_SAFE).decode())
+
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tokensvc.core import policy, v1
+from tokensvc.core import policy, v1, v2
 from tokensvc.core.callers import Caller, Presented
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.grants import Grant
-from tokensvc.core.nonces import nonce_id
+from tokensvc.core.nonces import nonce_ids
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile
 from tokensvc.core.quotas import Quota
@@ -55,7 +55,8 @@ class Batch:
         text, until = grant.to_text(), grant.window.record_until
         for _ in range(_MOST_ROUNDS):
             made = v1.mint_all(pair, new_tokens(self.issue.chance, count, fits), grant.window)
-            entries = [Entry(nonce_id(grant.account, "v1", one.token.encode()), text, until) for one in made]
+            nonces = nonce_ids(grant.account, "v1", [one.token.encode() for one in made])
+            entries = [Entry(nonce, text, until) for nonce in nonces]
             items = () if repeat is None else [[one.token, one.expire, one.signature, one.public_key] for one in made]
             recording = self._record(grant, entries, request, quota, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
@@ -98,24 +99,23 @@ class Batch:
                 results[place] = refusal
         if drafts is None:
             return pair.public_key, Issued(results)
-        left, quota, text = None, self.issue.quota(grant), grant.to_text()
+        quota, text = self.issue.quota(grant), grant.to_text()
         while drafts.texts:
             drafts.part()
             places = list(drafts.texts)
             answer = [drafts.texts.get(place, one) for place, one in enumerate(results)]
             items = () if repeat is None else (pair.public_key, *(_item(one) for one in answer))
-            entries = [Entry(nonce_id(grant.account, "v2", material), text, until) for material, until in drafts]
+            nonces = nonce_ids(grant.account, "v2", map(v2.signing_input, drafts.texts.values()))
+            entries = [Entry(nonce, text, until) for nonce, until in zip(nonces, drafts.untils(), strict=True)]
             recording = self._record(grant, entries, request, quota, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
                 public_key, *kept = repeat.items(recording.receipt)
                 return public_key, Issued([_of_item(item) for item in kept])
             if recording.recorded:
-                left = left_after(quota, recording)
-                break
+                return pair.public_key, Issued(answer, left_after(quota, recording))
             for number in recording.known:
                 drafts.move(places[number])
-        texts = [drafts.texts.get(place, one) for place, one in enumerate(results)]
-        return pair.public_key, Issued(texts, left)
+        return pair.public_key, Issued(results)
 
     def _admit(self, profile_name: str, presented: Presented) -> tuple[Profile, Caller]:
         profile, caller = self.issue.admit(profile_name, presented)

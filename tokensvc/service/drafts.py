@@ -5,8 +5,6 @@ Two equal payloads in one second would be one JWT, good for one upload. So one o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from tokensvc.core import v2
 from tokensvc.core.keys import KeyPair
 from tokensvc.core.window import Window
@@ -32,11 +30,10 @@ class Drafts:
         self.texts[place] = v2.mint_members(self._pair, members, self._window, self._fits)
         self._members[place] = members
 
-    def __iter__(self) -> Iterator[tuple[bytes, int]]:
-        """Of each the material of its nonce, and the Unix time until which its record must be kept."""
+    def untils(self) -> list[int]:
+        """Of each the Unix time until which its record must be kept."""
         until, steps = self._window.record_until, self._steps
-        for place, text in self.texts.items():
-            yield v2.signing_input(text), until - steps.get(place, 0)
+        return [until - steps.get(place, 0) for place in self.texts]
 
     def move(self, place: int) -> None:
         """Move one back by a second, or leave it out if that is too far."""
