@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from wsgiref.types import WSGIEnvironment
 
 from flask import Blueprint, Response, request
-from werkzeug.wrappers import Request
 
 from tokensvc.core import strict_json, v1
 from tokensvc.core.addresses import Peers
@@ -28,15 +28,15 @@ class Batches:
     batch: Batch
     proxies: Peers
 
-    def issue(self, request: Request, profile: str) -> Answer:
+    def issue(self, environ: WSGIEnvironment, profile: str) -> Answer:
         """Issue many, of either version."""
-        members, key = _members(request), request.headers.get("Idempotency-Key")
+        members, key = _members(environ), environ.get("HTTP_IDEMPOTENCY_KEY")
         if members["version"] == "v1":
-            made = self.batch.v1(profile, presented_by(request, self.proxies), _count(members), key)
+            made = self.batch.v1(profile, presented_by(environ, self.proxies), _count(members), key)
             public_key, left, credentials = made.credential[0].public_key, made.left, map(_item_v1, made.credential)
         else:
             uploads, expire = _uploads(members), members.get("expire")
-            public_key, issued = self.batch.v2(profile, presented_by(request, self.proxies), uploads, expire, key)
+            public_key, issued = self.batch.v2(profile, presented_by(environ, self.proxies), uploads, expire, key)
             left, credentials = issued.left, map(_item_v2, issued.credential)
         text = f'{{"publicKey": {quoted(public_key)}, "credentials": [{", ".join(credentials)}]}}'
         return private_text(text, *left_headers(left))
@@ -49,13 +49,13 @@ def batch_blueprint(batches: Batches) -> Blueprint:
     @blueprint.post("/auth/batch", defaults={"profile": "default"})
     @blueprint.post("/auth/<profile:profile>/batch")
     def issue(profile: str) -> Response:
-        return batches.issue(request, profile).response()
+        return batches.issue(request.environ, profile).response()
 
     return blueprint
 
 
-def _members(request: Request) -> Mapping[str, Any]:
-    members = read_object_of(request, MOST_BYTES)
+def _members(environ: WSGIEnvironment) -> Mapping[str, Any]:
+    members = read_object_of(environ, MOST_BYTES)
     known = {"v1": frozenset({"version", "count"}), "v2": frozenset({"version", "uploads", "expire"})}
     version = members.get("version")
     if not isinstance(version, str) or version not in known:
