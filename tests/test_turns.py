@@ -1,14 +1,29 @@
-"""A test that is marked `alone` has the machine to itself, and is not passed by for ever."""
+"""When tests run: one that is marked `alone` by itself, and not passed by for ever; one that waited in vain again."""
 
 from __future__ import annotations
 
 import fcntl
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from tests.support.processes import until
 from tests.support.turns import Turns
+
+SETUP = Path(__file__).parents[1] / "setup.cfg"
+TWICE = """
+import pathlib, pytest
+FIRST = pathlib.Path(__file__).with_name("first")
+
+@pytest.mark.parametrize("told", ["not within 5 s", "assert 503 == 200", "redis.exceptions.TimeoutError", "200 == 409"])
+def test_it(told):
+    first = FIRST.with_name(told.replace(" ", "-"))
+    if not first.exists():
+        first.touch()
+        raise AssertionError(told)
+"""
 
 
 def test_one_that_is_alone_waits_for_those_that_run_and_those_that_come_wait_for_it(tmp_path: Path) -> None:
@@ -33,6 +48,15 @@ def test_one_that_is_alone_waits_for_those_that_run_and_those_that_come_wait_for
         alone.result()
         after.result()
     assert seen == ["alone", "after"]
+
+
+def test_who_waited_in_vain_or_was_told_of_an_outage_is_run_once_more_and_nobody_else(tmp_path: Path) -> None:
+    (tmp_path / "test_twice.py").write_text(TWICE)
+    command = [sys.executable, "-m", "pytest", "-c", str(SETUP), "--rootdir", ".", ".", "-p", "no:cacheprovider"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "1 failed, 3 passed, 3 rerun" in told.stdout, told.stdout
+    assert told.stdout.count("RERUN ") == 3
+    assert "FAILED test_twice.py::test_it[200 == 409]" in told.stdout
 
 
 def _is_held(lock: Path) -> bool:
