@@ -98,7 +98,10 @@ class Sink:
             return  # full, gone, or closed
 
     def put_all(self, *lines: str) -> None:
-        """Write lines of plain ASCII by as few writes as leave each of them whole."""
+        """Write lines, if several of plain ASCII, by as few writes as leave each of them whole."""
+        if len(lines) == 1:
+            self.put(lines[0])
+            return
         together, size = list[str](), 0
         for line in lines:
             size += len(line) + 1
