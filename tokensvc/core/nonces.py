@@ -7,11 +7,11 @@ never the whole JWT, because several spellings of one signature can verify.
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from binascii import b2a_base64
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, Literal, NewType
+from typing import Literal, NewType
 
 Version = Literal["v1", "v2"]
 
@@ -44,7 +44,4 @@ def ticket_id(name: str) -> NonceId:
 
 
 def _name(hashed: bytes) -> NonceId:
-    return NonceId(b2a_base64(hashlib.sha256(hashed).digest()[:16])[:22].translate(_URL_SAFE).decode())
-
-
-_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+    return NonceId(base64.urlsafe_b64encode(hashlib.sha256(hashed).digest()[:16])[:22].decode())
