@@ -6,13 +6,14 @@ character by character, templates filled by replacing text. It is slow and plain
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -21,13 +22,15 @@ from tokensvc.core.callers import Caller
 from tokensvc.core.errors import Refusal
 from tokensvc.core.grants import Grant
 from tokensvc.core.nonces import Version
-from tokensvc.core.policy import AskV1, AskV2, decide
+from tokensvc.core.policy import AskV1, AskV2, decide, terms_of
 from tokensvc.core.profiles import Limits, Profile
 from tokensvc.core.rules import compile_rule
+from tokensvc.core.stencils import Stencils
 
 from .conftest import NOW
 
 POLICIES = 10_000
+_Said = TypeVar("_Said")
 
 GUARDED = {
     *("extensions", "transformation", "webhookUrl", "isPublished"),
@@ -302,9 +305,39 @@ def test_what_is_remembered_of_a_choice_decides_nothing_else(seed: int) -> None:
     assert verdict(case, None) == verdict(case, [])
 
 
-def verdict(case: Case, trace: list[str] | None) -> Grant | tuple[Any, ...]:
+@given(seed=st.integers(0, 2**63))
+@settings(max_examples=POLICIES // 5, deadline=None, database=None)
+def test_what_is_decided_once_for_many_uploads_is_what_each_would_get(seed: int) -> None:
+    """Uploads of one batch: some name the same fields with other texts, some are the same, some are refused."""
+    chance, case = random.Random(seed), Case(seed)
+    case.ask = AskV2({})
     try:
-        return decide(case.profile(), case.caller, case.ask, NOW, trace=trace)
+        terms = terms_of(case.profile(), case.caller, case.ask, NOW)
+    except Refusal:
+        return
+    stencils = Stencils(terms)
+    fields = some(chance, [*case.allow, *case.force, *case.defaults, *NEVER[:1]], 5)
+    for _ in range(12):
+        names = fields if chance.random() < 0.8 else some(chance, list(VALUES), 3)
+        case.ask = AskV2({name: chance.choice(VALUES.get(name, ["x"])) for name in names})
+        alone = verdict(case, None)
+        expected = members_of(alone) if isinstance(alone, Grant) else alone
+        assert said(lambda: stencils.members(case.ask.payload)) == expected  # type: ignore[union-attr] # a v2 ask
+
+
+def members_of(grant: Grant) -> str:
+    return json.dumps(dict(grant.parameters), separators=(",", ":"), ensure_ascii=False)[1:-1] + "," * bool(
+        grant.parameters
+    )
+
+
+def verdict(case: Case, trace: list[str] | None) -> Grant | tuple[Any, ...]:
+    return said(lambda: decide(case.profile(), case.caller, case.ask, NOW, trace=trace))
+
+
+def said(decision: Callable[[], _Said]) -> _Said | tuple[Any, ...]:
+    try:
+        return decision()
     except Refusal as refusal:
         return refusal.code, refusal.detail, refusal.remedy, refusal.field
 

@@ -28,6 +28,7 @@ NESTED = b"[" * 17 + b"]" * 17
         (b'{"\\udc00":1}', "surrogate"),
         (b"[" * 18 + b"]" * 18, "nested"),
         (b"[" * 100_000, "nested"),
+        (b'{"a":' * 17 + b'"x"' + b"}" * 17, "nested"),
         (b"9" * 5000, "too large"),
     ],
 )
@@ -38,6 +39,7 @@ def test_what_is_not_plain_json_is_refused_with_the_reason(data: bytes, words: s
 
 def test_sixteen_levels_below_the_top_are_read() -> None:
     assert strict_json.loads(NESTED)
+    assert strict_json.loads(b'{"a":' * 16 + b'"x"' + b"}" * 16)
 
 
 @pytest.mark.parametrize("data", [b"[]", b"1", b'"x"', b"null", b"true"])

@@ -46,6 +46,8 @@ def test_the_token_itself_is_not_part_of_what_is_bound() -> None:
         (".", "_"),
         ("CON", "CON"),
         ("写真.jpg", "写真.jpg"),
+        ("a" * 241 + ".jpg", "a" * 241 + ".jpg"),
+        ("a" * 242 + ".jpg", "a" * 241 + ".jpg"),
         ("a" * 300 + ".jpg", "a" * 241 + ".jpg"),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tokensvc.core import jws, mac, v2
+from tokensvc.core import jws, mac, strict_json, v2
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.keys import AcceptedKeys, KeyPair, Secret
 from tokensvc.core.params import PARAMETERS, unfit
@@ -74,6 +74,8 @@ def test_mint_never_emits_what_verify_refuses(parameters: dict[str, str], lifeti
     verified = v2.verify(KEYS, minted, NOW + min(later, lifetime - 1))
     assert verified.claims == parameters
     assert verified.nonce == v2.signing_input(minted)
+    payload = {**parameters, "iat": NOW, "exp": NOW + lifetime}
+    assert jws.decode(minted.split(".")[1]) == strict_json.dumps(payload)  # it is put together of members
 
 
 def test_mint_refuses_a_payload_that_makes_the_token_too_long() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tokensvc.core import jws, mac, v1, v2
 from tokensvc.core.errors import Refusal
@@ -51,6 +53,16 @@ def wycheproof(name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     if not path.exists():
         return []
     return [(group, test) for group in json.loads(path.read_text())["testGroups"] for test in group["tests"]]
+
+
+@given(st.binary(max_size=130), st.binary(max_size=130))
+@example(b"k" * 64, b"")
+@example(b"k" * 65, b"")
+def test_a_key_that_is_hashed_once_signs_as_ever(key: bytes, message: bytes) -> None:
+    keyed = mac.Keyed(key)
+    for _ in range(2):
+        assert keyed.sha1(message) == mac.hmac_sha1(key, message)
+        assert keyed.sha256(message) == mac.hmac_sha256(key, message)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,14 @@ def test_so_many_v1_credentials_are_issued_and_each_is_good(service: Service, co
         assert service.upload_v1({name: str(text) for name, text in one.items()}).status_code == 200
     assert answer.headers["Cache-Control"] == "no-store, private"
     assert {"Origin", "Authorization", "Cookie"} <= {name.title() for name in answer.vary}
+
+
+def test_the_answer_is_written_as_python_writes_it(service: Service) -> None:
+    """It is put together of texts, credential by credential."""
+    for answer in (v1(service, 2), v2(service, {"fileName": "a.png"}, {'"\u00e9': "x"}, {"fileName": "b.png"})):
+        text = answer.get_data(as_text=True)
+        assert json.dumps(json.loads(text)) == text
+        assert answer.headers["Content-Length"] == str(len(text))
 
 
 def test_each_upload_has_its_v2_credential_in_its_place(service: Service) -> None:

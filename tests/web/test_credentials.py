@@ -446,6 +446,15 @@ def test_a_body_that_cannot_be_read_to_its_end_is_malformed(service: Service, er
     assert_problem(answer, 400, "request.malformed", "The request's body could not be read to its end.")
 
 
+def test_a_body_that_is_shorter_than_it_says_is_malformed(service: Service) -> None:
+    good = json.dumps({"uploadPayload": {"fileName": "a.jpg"}})
+    for more, status in ((0, 200), (1, 400)):
+        length = {"CONTENT_LENGTH": str(len(good) + more)}
+        answer = service.send("POST", "/auth", service.bearer, data=good, environ_overrides=length)
+        assert answer.status_code == status
+    assert_problem(answer, 400, "request.malformed", "The request's body could not be read to its end.")
+
+
 @pytest.mark.parametrize(("expire", "lifetime"), [(1, 1), (59, 59), (60, 60), (None, 60)])
 def test_a_v2_clients_expire_is_a_duration_and_is_honoured(service: Service, expire: int | None, lifetime: int) -> None:
     body = {"uploadPayload": {"fileName": "a.png"}, "expire": expire}

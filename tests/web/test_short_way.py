@@ -17,6 +17,7 @@ from tests.support.callers import SiblingApp, seat
 from tokensvc.adapters.callers.session import FlaskSession
 from tokensvc.core.keys import Secret
 from tokensvc.web import create_app
+from tokensvc.web.batch import MOST_BYTES
 
 from .conftest import problem_of
 
@@ -71,6 +72,17 @@ ASKED: Mapping[str, tuple[str, str, Any, Mapping[str, str]]] = {
     "v2, no JSON": ("POST", "/auth", "{", {}),
     "v2, compressed": ("POST", "/auth", V2, {"Content-Encoding": "gzip"}),
     "v2, too large": ("POST", "/auth", " " * 70_000, {}),
+    "batch of v1": ("POST", "/auth/batch", {"version": "v1", "count": 3}, {}),
+    "batch, default by name": ("POST", "/auth/default/batch", {"version": "v1", "count": 1}, {}),
+    "batch of v2": (
+        "POST",
+        "/auth/open/batch",
+        {"version": "v2", "uploads": [{"fileName": "a.jpg"}, {"fil": "b"}]},
+        {},
+    ),
+    "batch, a key": ("POST", "/auth/batch", {"version": "v1", "count": 1}, {"Idempotency-Key": "k 1"}),
+    "batch, refused": ("POST", "/auth/batch", {"version": "v1", "count": 101}, {}),
+    "batch, too large": ("POST", "/auth/batch", " " * (MOST_BYTES + 1), {}),
     "v1, of a listed page": ("GET", "/auth", None, {"Origin": ORIGIN}),
     "v1, of an own page": ("GET", "/auth", None, {"Origin": "http://localhost"}),
     "v1, of another page": ("GET", "/auth", None, {"Origin": "https://evil.example"}),
@@ -140,6 +152,8 @@ def test_a_credential_is_redeemed_once_whichever_way(service: Service) -> None:
         ("GET", "/auth/", {}),
         ("GET", "/auth/no-such-profile", {}),
         ("GET", "/auth/limits", {}),
+        ("GET", "/auth/batch", {}),
+        ("POST", "/auth/no-such-profile/batch", {}),
         ("GET", "/redeem", {}),
         ("PUT", "/auth", {}),
         ("get", "/auth", {}),

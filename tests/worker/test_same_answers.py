@@ -45,6 +45,8 @@ WELL_FORMED: Final = [
     POST + b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
     POST + b"Expect: 100-continue\r\nContent-Length: 4\r\n\r\nbody",
     POST + b"Content-Length: 9000\r\n\r\n" + b"x" * 9000,
+    POST + b"Content-Length: 65000\r\n\r\n" + b"x" * 65000,
+    POST + b"Content-Length: 70000\r\n\r\n" + b"x" * 70000,
     b"GET /auth/unread HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 28\r\n\r\nGET /other HTTP/1.1\r\nX: y\r\n\r",
     b"\r\n" + GET + b"\r\n",
 ]

@@ -73,22 +73,11 @@ def fixed(occasion: Occasion, forced: Mapping[str, str]) -> Fixed:
 def choose(occasion: Occasion, payload: Mapping[str, Any], fixed: Fixed) -> dict[str, str]:
     """Return the texts to sign, or refuse a choice by name with the rule that refused it."""
     profile, allow, forced, defaults = occasion.profile, occasion.profile.allow, fixed.forced, fixed.defaults
-    chosen = {}
+    chosen: dict[str, str] = {}
     for name, value in payload.items():
-        if name not in allow and name not in defaults and name not in forced:
-            _require_parameter(name)
-            raise _not_to_choose(profile, name)
-        if name not in forced and _is_known_as_good(occasion, name, value):
-            chosen[name] = value
-            continue
-        text = as_text(name, value)
-        if name in forced and not (name == "checks" and name in allow):
-            if text != forced[name]:
-                _note_set_aside(occasion, name, text)
-            continue
-        _require(profile, name, text)
-        _require_allowed(occasion, name, text, defaults.get(name))
-        chosen[name] = text
+        text = choose_one(occasion, name, value, fixed)
+        if text is not None:
+            chosen[name] = text
     left = {name: text for name, text in defaults.items() if name not in chosen}
     if "folder" in allow and "folder" not in chosen and "folder" not in left and "folder" not in forced:
         _require_root(occasion)
@@ -99,6 +88,24 @@ def choose(occasion: Occasion, payload: Mapping[str, Any], fixed: Fixed) -> dict
         occasion.notes.extend(f"{name}: set to {text!r} by default of {by}" for name, text in left.items())
         occasion.notes.extend(f"{name}: forced to {text!r} by {by}" for name, text in forced.items())
     return _with_checks(occasion, {**chosen, **left}, fixed)
+
+
+def choose_one(occasion: Occasion, name: str, value: object, fixed: Fixed) -> str | None:
+    """The text of one choice, or None if it is set aside for what is forced; or refuse it, whatever else is chosen."""
+    profile, forced = occasion.profile, fixed.forced
+    if name not in profile.allow and name not in fixed.defaults and name not in forced:
+        _require_parameter(name)
+        raise _not_to_choose(profile, name)
+    if name not in forced and _is_known_as_good(occasion, name, value):
+        return str(value)
+    text = as_text(name, value)
+    if name in forced and not (name == "checks" and name in profile.allow):
+        if text != forced[name]:
+            _note_set_aside(occasion, name, text)
+        return None
+    _require(profile, name, text)
+    _require_allowed(occasion, name, text, fixed.defaults.get(name))
+    return text
 
 
 _OF_ONE_FILE: Final = frozenset({"fileName", "description"})
@@ -186,16 +193,15 @@ def _require_allowed(occasion: Occasion, name: str, text: str, default: str | No
     if rule is None:
         objection = f"is not {default!r}, which profile {occasion.profile.name} sets"
         raise _forbidden(name, text, objection, f"Leave {name} out, or allow it in the profile.")
-    objected = _objection(rule, name, text, values_for(occasion.caller, occasion.now, name))
-    if objected is not None:
-        raise _forbidden(name, *objected, f"Choose {name} as profile {occasion.profile.name} allows it.")
+    if rule.__class__ is not AllowAny:
+        objected = _objection(rule, name, text, values_for(occasion.caller, occasion.now, name))
+        if objected is not None:
+            raise _forbidden(name, *objected, f"Choose {name} as profile {occasion.profile.name} allows it.")
     occasion.note(lambda: f"{name}: {_quoted(text)} is allowed, as {rule} is by profile {occasion.profile.name}")
 
 
 def _objection(rule: Rule, name: str, text: str, values: Values) -> tuple[str, str] | None:
     """The element of the text that the rule does not let be chosen, and why; None if there is none."""
-    if rule.__class__ is AllowAny:
-        return None
     for element in (upload.safe_folder(text),) if name == "folder" else elements(name, text):
         objected = rule.objection(element, values)
         if objected:

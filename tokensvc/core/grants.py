@@ -35,21 +35,18 @@ class GrantNote:
 
     def to_text(self) -> str:
         """Compact JSON; what restricts nothing is left out."""
-        limits = self.restrictions
-        members: dict[str, Any] = {
-            "account": self.account,
-            "profile": self.profile,
-            "source": self.source,
-            "subject": self.subject,
-            "issued_at": self.issued_at,
-        }
+        limits, quoted = self.restrictions, strict_json.quoted
+        text = (
+            f'{{"account":{quoted(self.account)},"profile":{quoted(self.profile)},"source":{quoted(self.source)},'
+            f'"subject":{quoted(self.subject)},"issued_at":{self.issued_at}'
+        )
         if limits.forced:
-            members["forced"] = dict(limits.forced)
+            text += f',"forced":{strict_json.dumps(dict(limits.forced)).decode()}'
         if limits.max_bytes is not None:
-            members["max_bytes"] = limits.max_bytes
+            text += f',"max_bytes":{limits.max_bytes}'
         if limits.types:
-            members["types"] = list(limits.types)
-        return strict_json.dumps(members).decode()
+            text += f',"types":[{",".join(map(quoted, limits.types))}]'
+        return text + "}"
 
     @classmethod
     def from_text(cls, text: str) -> GrantNote:

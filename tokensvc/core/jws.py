@@ -41,14 +41,15 @@ class Verified:
 
 def sign(payload: bytes, *, key: mac.Keyed, kid: str) -> str:
     """Return the compact JWS of `payload`; header members in alphabetical order."""
-    signing_input = f"{_header(kid)}.{encode(payload)}"
-    return f"{signing_input}.{encode(key.sha256(signing_input.encode()))}"
+    signing_input = _header(kid) + _encoded(payload)
+    return (signing_input + b"." + _encoded(key.sha256(signing_input))).decode("ascii")
 
 
 @lru_cache(maxsize=64)
-def _header(kid: str) -> str:
+def _header(kid: str) -> bytes:
+    """The header, with the dot after it."""
     header = {"alg": "HS256", "kid": kid, "typ": "JWT"}
-    return encode(json.dumps(header, separators=(",", ":")).encode())
+    return _encoded(json.dumps(header, separators=(",", ":")).encode()) + b"."
 
 
 def verify(text: str, key_of: Callable[[str], bytes | None]) -> Verified:
@@ -98,7 +99,11 @@ _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 def encode(part: bytes) -> str:
     """URL-safe base64 without padding."""
-    return b2a_base64(part, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
+    return _encoded(part).decode("ascii")
+
+
+def _encoded(part: bytes) -> bytes:
+    return b2a_base64(part, newline=False).translate(_URL_SAFE).rstrip(b"=")
 
 
 def decode(part: str) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal, NewType
 
@@ -21,6 +22,12 @@ NonceId = NewType("NonceId", str)
 def nonce_id(account: str, version: Version, material: bytes) -> NonceId:
     """Name the nonce `material` of an account. Accounts and versions never share a name."""
     return _name(_before(account, version) + material)
+
+
+def nonce_ids(account: str, version: Version, materials: Iterable[bytes]) -> list[NonceId]:
+    """The same of many."""
+    before = _before(account, version)
+    return [_name(before + material) for material in materials]
 
 
 @lru_cache(maxsize=64)

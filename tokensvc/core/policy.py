@@ -77,9 +77,9 @@ def terms_of(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, tra
 
 def grant(terms: Terms, ask: AskV1 | AskV2) -> Grant:
     """The second half: what follows from what is asked for one credential."""
-    occasion, profile, caller = terms.occasion, terms.occasion.profile, terms.occasion.caller
+    occasion = terms.occasion
     token: str | None = None
-    parameters: Mapping[str, str] = {}
+    parameters: Mapping[str, str] | None = None
     if isinstance(ask, AskV1):
         token = ask.token
         if token is not None:
@@ -91,6 +91,12 @@ def grant(terms: Terms, ask: AskV1 | AskV2) -> Grant:
             )
     elif terms.fixed is not None:
         parameters = choices.choose(occasion, ask.payload, terms.fixed)
+    return grant_of(terms, token, parameters)
+
+
+def grant_of(terms: Terms, token: str | None = None, parameters: Mapping[str, str] | None = None) -> Grant:
+    """What is granted on these terms, with a v1 token or with parameters that were chosen on their occasion."""
+    occasion, profile, caller = terms.occasion, terms.occasion.profile, terms.occasion.caller
     if profile.uses != ONCE:
         uses = profile.uses
         occasion.note(lambda: f"uses: {uses.count}, each spent {uses.spend}, where this service is asked")
@@ -102,7 +108,7 @@ def grant(terms: Terms, ask: AskV1 | AskV2) -> Grant:
         caller.subject,
         terms.window,
         token,
-        parameters,
+        parameters or {},
         terms.restrictions,
         profile.uses,
     )

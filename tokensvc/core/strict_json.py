@@ -7,9 +7,11 @@ surrogates, and ends in a RecursionError on deep nesting. Here each of these is 
 from __future__ import annotations
 
 import json
+import json.encoder
 import math
 import re
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
 
 MAX_DEPTH = 16
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -40,7 +42,7 @@ def loads(data: bytes) -> Any:  # noqa: ANN401 - JSON is any value; the caller c
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep") from None
     except json.JSONDecodeError as exc:
         raise ValueError(f"it is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}") from None
-    _check(value, MAX_DEPTH)
+    _check(value, MAX_DEPTH, escaped="\\u" in text)
     return value
 
 
@@ -64,6 +66,10 @@ def dumps(value: Any) -> bytes:  # noqa: ANN401 - as above
     return _ENCODER.encode(value).encode()
 
 
+quoted: Final[Callable[[str], str]] = json.encoder.encode_basestring
+"""A text as `dumps` writes it."""
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
@@ -85,25 +91,27 @@ def _no_constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_whole_number)
 
 
-def _check(value: object, depth: int) -> None:
+def _check(value: object, depth: int, *, escaped: bool) -> None:
+    """Look at all that is in a value. Half of a surrogate pair can only come from an escape (`\\u`), so without one
+    texts are passed over: most of what is read is texts.
+    """
     if depth < 0:
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, str):
-        if not value.isascii() and _SURROGATE.search(value):
+        if escaped and not value.isascii() and _SURROGATE.search(value):
             raise ValueError("a string contains half of a surrogate pair")
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("a number is too large")
     elif isinstance(value, dict):
-        _check_members(value, depth)
+        _check_members(value, depth, escaped=escaped)
     elif isinstance(value, list):
         for member in value:
-            _check(member, depth - 1)
+            _check(member, depth - 1, escaped=escaped)
 
 
-def _check_members(members: dict[str, object], depth: int) -> None:
+def _check_members(members: dict[str, object], depth: int, *, escaped: bool) -> None:
     for name, member in members.items():
-        if depth and isinstance(member, str) and member.isascii() and name.isascii():  # nearly all are
-            continue
-        _check(name, depth)
-        _check(member, depth - 1)
+        if escaped or not depth or member.__class__ is not str:
+            _check(name, depth, escaped=escaped)
+            _check(member, depth - 1, escaped=escaped)

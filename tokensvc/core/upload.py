@@ -22,6 +22,7 @@ _CREDENTIAL_FIELDS: Final = frozenset({"file", "token"})
 _KEPT_UNLESS: Final = {"tags": "overwriteTags", "customMetadata": "overwriteCustomMetadata"}
 _WHO_MAY_SEE: Final = frozenset({"isPrivateFile", "isPublished"})
 _UNSAFE_IN_NAME = re.compile(r"[^\w.\-]")
+_SAFE_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.\-]{{0,{MAX_NAME_BYTES - UNIQUE_SUFFIX_LENGTH - 2}}}")
 _FOLDER = re.compile(r"[\w\-/]*")
 
 
@@ -192,6 +193,8 @@ def flag(fields: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 def safe_name(file_name: str) -> str:
     """Return `fileName` as ImageKit keeps it: NFC, and `_` for all but letters, digits, `.`, `-` and `_`."""
+    if _SAFE_NAME.fullmatch(file_name):  # most are
+        return file_name
     name = _UNSAFE_IN_NAME.sub("_", unicodedata.normalize("NFC", file_name))
     if not name.strip("._"):
         name = "_" * len(name)

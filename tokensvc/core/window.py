@@ -26,6 +26,8 @@ _LONGER_THAN_ANY_DURATION: Final = 1_000_000_000
 _DIGITS_OF_EXPIRES_AT: Final = 10
 """Unix seconds have ten digits from 2001 to 2286."""
 
+_FIRST_OF_SO_MANY: Final = 10 ** (_DIGITS_OF_EXPIRES_AT - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -51,7 +53,7 @@ class Window:
 
 def verify_window(window: Window, now: int) -> None:
     """Raise a refusal unless a credential with this window may be accepted at `now`."""
-    if len(str(window.expires_at)) != _DIGITS_OF_EXPIRES_AT or window.issued_at <= 0:
+    if not _FIRST_OF_SO_MANY <= window.expires_at < 10 * _FIRST_OF_SO_MANY or window.issued_at <= 0:
         raise Refusal(Code.CREDENTIAL_INVALID, "The credential's times are not Unix seconds.")
     if not 0 < window.lifetime <= MAX_LIFETIME_SECONDS:
         raise Refusal(

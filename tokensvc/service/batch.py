@@ -5,7 +5,7 @@ In a v2 batch an upload that cannot be granted is told in its place, and the oth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,18 +13,18 @@ from tokensvc.core import policy, v1, v2
 from tokensvc.core.callers import Caller, Presented
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.grants import Grant
-from tokensvc.core.keys import KeyPair
-from tokensvc.core.nonces import nonce_id
+from tokensvc.core.nonces import nonce_ids
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile
 from tokensvc.core.quotas import Quota
-from tokensvc.core.window import Window
+from tokensvc.core.stencils import Stencils
 from tokensvc.ports import Entry, Recording, RecordOutcome
 
-from .issue import MOST_STEPS_BACK, Issue, Issued, left_after, require_share
+from .drafts import Drafts
+from .issue import Issue, Issued, left_after, require_share
 from .receipts import Repeatable, repeatable
 from .request_names import new_request
-from .tokens import Fits, new_tokens
+from .tokens import new_tokens
 
 MOST_IN_A_BATCH: Final = 100
 
@@ -55,7 +55,8 @@ class Batch:
         text, until = grant.to_text(), grant.window.record_until
         for _ in range(_MOST_ROUNDS):
             made = v1.mint_all(pair, new_tokens(self.issue.chance, count, fits), grant.window)
-            entries = [Entry(nonce_id(grant.account, "v1", one.token.encode()), text, until) for one in made]
+            nonces = nonce_ids(grant.account, "v1", [one.token.encode() for one in made])
+            entries = [Entry(nonce, text, until) for nonce in nonces]
             items = () if repeat is None else [[one.token, one.expire, one.signature, one.public_key] for one in made]
             recording = self._record(grant, entries, request, quota, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
@@ -83,40 +84,38 @@ class Batch:
         now = self.issue.clock()
         pair, request = ring.signing, new_request(self.issue.chance)
         results: list[str | Refusal] = [_TOO_MANY_ALIKE] * len(uploads)
-        drafts: dict[int, _Draft] = {}
-        left, terms, fits = None, None, None
+        drafts: Drafts | None = None
         for place, payload in enumerate(uploads):
             try:
-                ask = AskV2(_object(payload), expire)
-                if terms is None:
-                    terms = policy.terms_of(profile, caller, ask, now)
-                grant = policy.grant(terms, ask)
-                if not drafts:
-                    fits = self.issue.fits(grant)
-                drafts[place] = _Draft.of(pair, grant, grant.window, fits)
+                upload = _object(payload)
+                if drafts is None:
+                    terms = policy.terms_of(profile, caller, AskV2(upload, expire), now)
+                    stencils, grant = Stencils(terms), policy.grant_of(terms)
+                    drafts = Drafts(pair, grant.window, self.issue.fits(grant))
+                drafts.add(place, stencils.members(upload))
             except Refusal as refusal:
                 if refusal.code not in _OF_ONE_UPLOAD:
                     raise
                 results[place] = refusal
-        while drafts:
-            drafts = _apart(pair, drafts)
-            places = sorted(drafts)
-            answer = [drafts[place].text if place in drafts else one for place, one in enumerate(results)]
+        if drafts is None:
+            return pair.public_key, Issued(results)
+        quota, text = self.issue.quota(grant), grant.to_text()
+        while drafts.texts:
+            drafts.part()
+            places = list(drafts.texts)
+            answer = [drafts.texts.get(place, one) for place, one in enumerate(results)]
             items = () if repeat is None else (pair.public_key, *(_item(one) for one in answer))
-            first = drafts[places[0]].grant
-            entries = list(_entries(first.to_text(), [drafts[place] for place in places]))
-            quota = self.issue.quota(first)
-            recording = self._record(first, entries, request, quota, repeat, items)
+            nonces = nonce_ids(grant.account, "v2", map(v2.signing_input, drafts.texts.values()))
+            entries = [Entry(nonce, text, until) for nonce, until in zip(nonces, drafts.untils(), strict=True)]
+            recording = self._record(grant, entries, request, quota, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
                 public_key, *kept = repeat.items(recording.receipt)
                 return public_key, Issued([_of_item(item) for item in kept])
             if recording.recorded:
-                left = left_after(quota, recording)
-                break
+                return pair.public_key, Issued(answer, left_after(quota, recording))
             for number in recording.known:
-                _step(pair, drafts, places[number])
-        texts = [drafts[place].text if place in drafts else one for place, one in enumerate(results)]
-        return pair.public_key, Issued(texts, left)
+                drafts.move(places[number])
+        return pair.public_key, Issued(results)
 
     def _admit(self, profile_name: str, presented: Presented) -> tuple[Profile, Caller]:
         profile, caller = self.issue.admit(profile_name, presented)
@@ -148,51 +147,6 @@ class Batch:
         if recording.recorded:
             self.issue.note_each(grant, [entry.nonce for entry in entries])
         return recording
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A credential that is signed and not on record yet, so it must not leave.
-
-    `window` is the one that is signed. The grant's, which is on record, says when it was really issued.
-    """
-
-    grant: Grant
-    window: Window
-    material: bytes
-    text: str
-    fits: Fits | None = None
-    steps: int = 0
-
-    @classmethod
-    def of(cls, pair: KeyPair, grant: Grant, window: Window, fits: Fits | None, steps: int = 0) -> _Draft:
-        token = v2.mint(pair, grant.parameters, window, fits)
-        return cls(grant, window, v2.signing_input(token), token, fits, steps)
-
-
-def _entries(text: str, drafts: Iterable[_Draft]) -> Iterator[Entry]:
-    """What is recorded of each: the same text, because a note of a grant is of its terms alone."""
-    for draft in drafts:
-        nonce = nonce_id(draft.grant.account, "v2", draft.material)
-        yield Entry(nonce, text, draft.window.record_until)
-
-
-def _apart(pair: KeyPair, drafts: Mapping[int, _Draft]) -> dict[int, _Draft]:
-    """The drafts moved back until no two are the same; those for which there is no room left out."""
-    moved, seen = dict(drafts), set[bytes]()
-    for place in sorted(drafts):
-        while place in moved and moved[place].material in seen:
-            _step(pair, moved, place)
-        if place in moved:
-            seen.add(moved[place].material)
-    return moved
-
-
-def _step(pair: KeyPair, drafts: dict[int, _Draft], place: int) -> None:
-    """Move one back by a second, or take it out if that is too far."""
-    draft = drafts.pop(place)
-    if draft.steps < min(MOST_STEPS_BACK, draft.window.lifetime - 1):
-        drafts[place] = _Draft.of(pair, draft.grant, draft.window.earlier(1), draft.fits, draft.steps + 1)
 
 
 def _item(one: str | Refusal) -> Any:  # noqa: ANN401 - JSON

@@ -20,7 +20,7 @@ from tokensvc.service.redeem import Redeem
 from tokensvc.service.rights import Rights
 
 from . import problems
-from .batch import batch_blueprint
+from .batch import Batches, batch_blueprint
 from .credentials import Credentials, credentials_blueprint
 from .cross_site import guard
 from .demo import SignIn, demo_blueprint
@@ -134,7 +134,8 @@ def create_app(doors: Doors) -> Flask:
     credentials = Credentials(issue, doors.proxies)
     app.register_blueprint(credentials_blueprint(credentials))
     app.register_blueprint(limits_blueprint(issue, doors.uploads.max_file_bytes if doors.uploads else None))
-    app.register_blueprint(batch_blueprint(Batch(issue)))
+    batches = Batches(Batch(issue), doors.proxies)
+    app.register_blueprint(batch_blueprint(batches))
     app.register_blueprint(health_blueprint(doors.ready, doors.stopping))
     app.register_blueprint(metrics_blueprint(doors.measured.text, doors.measured.rights))
     told = document(uploads=doors.uploads is not None)
@@ -152,17 +153,18 @@ def create_app(doors: Doors) -> Flask:
     if doors.demo is not None:
         app.register_blueprint(demo_blueprint(doors.demo.sign_in, doors.demo.cookie))
     if doors.begin_span is None:  # a span is begun and ended by Flask's hooks
-        app.wsgi_app = ShortWay(app, _plain(credentials, spending), doors.begin, check_host, origins)  # type: ignore[method-assign] # Flask's own seam
+        app.wsgi_app = ShortWay(app, _plain(credentials, batches, spending), doors.begin, check_host, origins)  # type: ignore[method-assign] # Flask's own seam
     return app
 
 
-def _plain(credentials: Credentials, spending: Spending) -> dict[tuple[str, str], View]:
+def _plain(credentials: Credentials, batches: Batches, spending: Spending) -> dict[tuple[str, str], View]:
     """The requests that come by the thousand, by method and path."""
     views: dict[tuple[str, str], View] = {("POST", "/redeem"): spending.spend}
     for name in credentials.issue.profiles:
         for path in ("/auth", "/auth/default") if name == "default" else (f"/auth/{name}",):
             views["GET", path] = partial(credentials.v1, profile=name)
             views["POST", path] = partial(credentials.v2, profile=name)
+            views["POST", f"{path}/batch"] = partial(batches.issue, profile=name)
     return views
 
 

@@ -3,51 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
+from wsgiref.types import WSGIEnvironment
 
 from flask import Blueprint, Response, request
 
-from tokensvc.core import strict_json
+from tokensvc.core import strict_json, v1
+from tokensvc.core.addresses import Peers
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.service.batch import MOST_IN_A_BATCH, Batch
 
-from .identity import presented
-from .json_bodies import private_json, read_object, require_members
+from .identity import presented_by
+from .json_bodies import Answer, dumps, private_text, quoted, read_object_of, require_members
 from .rate_headers import left_headers
 
 MOST_BYTES: Final = 1024 * 1024
 
 
-def batch_blueprint(batch: Batch) -> Blueprint:
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """What the routes do. `proxies` are as for `presented_by`."""
+
+    batch: Batch
+    proxies: Peers
+
+    def issue(self, environ: WSGIEnvironment, profile: str) -> Answer:
+        """Issue many, of either version."""
+        members, key = _members(environ), environ.get("HTTP_IDEMPOTENCY_KEY")
+        if members["version"] == "v1":
+            made = self.batch.v1(profile, presented_by(environ, self.proxies), _count(members), key)
+            public_key, left, credentials = made.credential[0].public_key, made.left, map(_item_v1, made.credential)
+        else:
+            uploads, expire = _uploads(members), members.get("expire")
+            public_key, issued = self.batch.v2(profile, presented_by(environ, self.proxies), uploads, expire, key)
+            left, credentials = issued.left, map(_item_v2, issued.credential)
+        text = f'{{"publicKey": {quoted(public_key)}, "credentials": [{", ".join(credentials)}]}}'
+        return private_text(text, *left_headers(left))
+
+
+def batch_blueprint(batches: Batches) -> Blueprint:
     """The routes that issue many."""
     blueprint = Blueprint("batch", __name__)
 
     @blueprint.post("/auth/batch", defaults={"profile": "default"})
     @blueprint.post("/auth/<profile:profile>/batch")
     def issue(profile: str) -> Response:
-        members = _members()
-        if members["version"] == "v1":
-            return _v1(batch, profile, members)
-        uploads, expire, key = _uploads(members), members.get("expire"), request.headers.get("Idempotency-Key")
-        public_key, issued = batch.v2(profile, presented(), uploads, expire, key)
-        body = {"publicKey": public_key, "credentials": [_item(token) for token in issued.credential]}
-        return private_json(body, *left_headers(issued.left))
+        return batches.issue(request.environ, profile).response()
 
     return blueprint
 
 
-def _v1(batch: Batch, profile: str, members: Mapping[str, Any]) -> Response:
-    issued = batch.v1(profile, presented(), _count(members), request.headers.get("Idempotency-Key"))
-    credentials = [
-        {"token": one.token, "expire": one.expire, "signature": one.signature, "publicKey": one.public_key}
-        for one in issued.credential
-    ]
-    body = {"publicKey": issued.credential[0].public_key, "credentials": credentials}
-    return private_json(body, *left_headers(issued.left))
-
-
-def _members() -> Mapping[str, Any]:
-    members = read_object(MOST_BYTES)
+def _members(environ: WSGIEnvironment) -> Mapping[str, Any]:
+    members = read_object_of(environ, MOST_BYTES)
     known = {"v1": frozenset({"version", "count"}), "v2": frozenset({"version", "uploads", "expire"})}
     version = members.get("version")
     if not isinstance(version, str) or version not in known:
@@ -82,7 +90,15 @@ def _uploads(members: Mapping[str, Any]) -> list[object]:
     return uploads
 
 
-def _item(token: str | Refusal) -> dict[str, Any]:
+def _item_v1(one: v1.Credential) -> str:
+    """Its token and signature are ours, of letters, digits and hyphens: nothing in them needs to be escaped."""
+    return (
+        f'{{"token": "{one.token}", "expire": {one.expire}, "signature": "{one.signature}", '
+        f'"publicKey": {quoted(one.public_key)}}}'
+    )
+
+
+def _item_v2(token: str | Refusal) -> str:
     if isinstance(token, str):
-        return {"token": token}
-    return {"error": {"code": str(token.code), "field": token.field, "detail": token.detail}}
+        return f'{{"token": "{token}"}}'  # URL-safe base64
+    return dumps({"error": {"code": str(token.code), "field": token.field, "detail": token.detail}})

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Final
 
 MOST_BYTES: Final = 8192
-"""Of a plain request, head and body. Larger ones are gunicorn's, and so are most uploads."""
+"""Of a plain request's head."""
 
 _MOST_KNOWN: Final = 512
 """Lines that are remembered. When there are more, clients are that different, and all are forgotten."""
@@ -63,7 +63,7 @@ _SAME_AGAIN: Final = frozenset(
 )
 """Fields that say the same in request after request, and nothing secret."""
 
-_LENGTH: Final = re.compile("0|[1-9][0-9]{0,3}")
+_LENGTH: Final = re.compile("0|[1-9][0-9]{0,4}")
 
 
 class NotPlain(Exception):  # noqa: N818 - no error: gunicorn says what it is

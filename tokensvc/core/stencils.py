@@ -1,0 +1,71 @@
+"""Many uploads on one occasion: what names the same fields has the same stencil, and only the values are put in.
+
+Nothing is decided here that `choices.choose` does not decide. It is asked for the first upload that names these fields,
+and for each value that did not come before; what it said about the names, and about that value, holds for the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import choices, v2
+from .policy import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class _Stencil:
+    """The fields of an upload, in its order, each with the members that its texts made so far; and what follows them.
+
+    A text that is set aside, for what is forced, has made an empty one.
+    """
+
+    fields: tuple[tuple[str, dict[str, str]], ...]
+    rest: str
+
+
+class Stencils:
+    """Those for the v2 uploads that are asked for on the same terms. ValueError for v1's, which bind nothing."""
+
+    def __init__(self, terms: Terms) -> None:
+        if terms.fixed is None:
+            raise ValueError("A v1 credential has no parameters.")
+        self._occasion, self._fixed = terms.occasion, terms.fixed
+        self._stencils: dict[tuple[object, ...], _Stencil] = {}
+        self._members: dict[str, dict[str, str]] = {}
+
+    def members(self, payload: Mapping[str, Any]) -> str:
+        """The members of `v2.mint_members` for what `choose` makes of the payload, or its refusal."""
+        stencil = self._stencils.get(_likeness(payload))
+        if stencil is None:
+            return self._cut(payload)
+        members = []
+        for (name, known), value in zip(stencil.fields, payload.values(), strict=True):
+            member = known.get(value) if value.__class__ is str else None
+            members.append(self._member(name, value) if member is None else member)
+        return "".join(members) + stencil.rest
+
+    def _cut(self, payload: Mapping[str, Any]) -> str:
+        """Decide of an upload that is the first with these fields."""
+        parameters = choices.choose(self._occasion, payload, self._fixed)
+        members = {name: v2.member(name, text) for name, text in parameters.items()}
+        if "checks" not in payload:  # the client's own are joined to those of the profile
+            rest = "".join(
+                [member for name, member in members.items() if name not in payload or name in self._fixed.forced]
+            )
+            fields = tuple([(name, self._members.setdefault(name, {})) for name in payload])
+            self._stencils[_likeness(payload)] = _Stencil(fields, rest)
+        return "".join(members.values())
+
+    def _member(self, name: str, value: object) -> str:
+        text = choices.choose_one(self._occasion, name, value, self._fixed)
+        member = "" if text is None else v2.member(name, text)
+        if isinstance(value, str):
+            self._members[name][value] = member
+        return member
+
+
+def _likeness(payload: Mapping[str, Any]) -> tuple[object, ...]:
+    """What `choose` looks at beside each value by itself: the names, and whether the file's name is kept."""
+    return (*payload, payload.get("useUniqueFileName") in ("false", False))
