@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -55,7 +54,7 @@ def clock() -> int:
 wall = time.time
 """Unix seconds with their parts, for comparing clocks."""
 
-chance = secrets.token_bytes
+chance = os.urandom
 
 
 @functools.cache

@@ -120,7 +120,7 @@ def log_options(settings: Settings) -> list[str]:
 
 
 def _tell(sentence: str) -> None:
-    lines.LOG.warning("launcher", message=sentence)
+    lines.LOG.tell("warning", "launcher", {"message": sentence})
 
 
 def _require_files(settings: Settings) -> None:
