@@ -45,6 +45,16 @@ local function quota_key(epoch_key, subject, what)
   return string.sub(epoch_key, 1, -2) .. 'q:' .. subject .. ':' .. what
 end
 
+-- Lets a set of counts live until all in it has ended. One that was there before has a time, which is only put off:
+-- what changes nothing is not written to the file.
+local function keep(key, entries_before, ends)
+  if entries_before == 0 then
+    redis.call('EXPIREAT', key, ends)
+  else
+    redis.call('EXPIREAT', key, ends, 'GT')
+  end
+end
+
 -- What is spent or revoked is not outstanding. That the count cannot be changed is no reason to refuse: it ends anyway.
 local function not_outstanding(key, epoch_key, epoch, subject)
   if subject ~= '' then redis.pcall('ZREM', quota_key(epoch_key, subject, 'o:' .. epoch), string.sub(key, -22)) end

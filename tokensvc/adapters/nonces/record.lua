@@ -9,15 +9,17 @@
 -- {exists | stale | late | fenced | hidden}.
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
+local time = redis.call('TIME')
+local second, now = tonumber(time[1]), time[1] * 1000000 + time[2]
 
 -- Looks whether one more fits, by this server's clock. What takes longest to pass is said first.
 -- Returns what notes it and answers how many more would fit; or nothing, the limit and the seconds to wait.
 local function counter(rate, window, per_day, outstanding)
-  local nonce, time = string.sub(KEYS[1], -22), redis.call('TIME')
-  local second, now = tonumber(time[1]), time[1] * 1000000 + time[2]
+  local nonce = string.sub(KEYS[1], -22)
   local rate_key, day_key = quota_key(KEYS[2], ARGV[5], 'r'), quota_key(KEYS[2], ARGV[5], 'd')
   local outstanding_key = quota_key(KEYS[2], ARGV[5], 'o:' .. epoch)
-  local day, today, many_left, nearest = math.floor(second / 86400), 0, math.huge, nil
+  local day, today, open, lately = math.floor(second / 86400), 0, 0, 0
+  local many_left, nearest = math.huge, nil
 
   local function is_left(name, limit, count)
     if limit - count - 1 < many_left then many_left, nearest = limit - count - 1, name end
@@ -35,16 +37,16 @@ local function counter(rate, window, per_day, outstanding)
   end
   if outstanding then
     redis.call('ZREMRANGEBYSCORE', outstanding_key, '-inf', second)
-    local count = redis.call('ZCARD', outstanding_key)
-    if not is_left('outstanding', outstanding, count) then
-      return nil, 'outstanding', in_the_way(outstanding_key, count, outstanding) - second
+    open = redis.call('ZCARD', outstanding_key)
+    if not is_left('outstanding', outstanding, open) then
+      return nil, 'outstanding', in_the_way(outstanding_key, open, outstanding) - second
     end
   end
   if rate then
     redis.call('ZREMRANGEBYSCORE', rate_key, '-inf', string.format('%.0f', now - window * 1000000))
-    local count = redis.call('ZCARD', rate_key)
-    if not is_left('rate', rate, count) then
-      return nil, 'rate', math.ceil((in_the_way(rate_key, count, rate) - now) / 1000000 + window)
+    lately = redis.call('ZCARD', rate_key)
+    if not is_left('rate', rate, lately) then
+      return nil, 'rate', math.ceil((in_the_way(rate_key, lately, rate) - now) / 1000000 + window)
     end
   end
 
@@ -52,27 +54,27 @@ local function counter(rate, window, per_day, outstanding)
     if per_day then redis.call('SET', day_key, day .. ':' .. (today + 1), 'EXAT', (day + 1) * 86400) end
     if outstanding then
       redis.call('ZADD', outstanding_key, ARGV[3], nonce)
-      redis.call('EXPIREAT', outstanding_key, redis.call('ZRANGE', outstanding_key, -1, -1, 'WITHSCORES')[2])
+      keep(outstanding_key, open, ARGV[3])
     end
     if rate then
       -- Not by the nonce alone: a client may choose one again, once its record has ended, and that counts again.
       redis.call('ZADD', rate_key, string.format('%.0f', now), nonce .. ARGV[1])
-      redis.call('EXPIRE', rate_key, window)
+      keep(rate_key, lately, second + window + 1)
     end
     return many_left, nearest
   end
 end
 
-local owner, count = ARGV[1], nil
-if ARGV[5] and not redis.call('GET', KEYS[1]) then
-  local limit, wait
+local owner, count, limit, wait = ARGV[1], nil, nil, nil
+if ARGV[5] then
   count, limit, wait = counter(tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]))
-  if not count then return {limit, wait} end
+  -- One that is on record was counted with it, and is answered as such.
+  if limit and not redis.call('GET', KEYS[1]) then return {limit, wait} end
   if ARGV[9] ~= '' then owner = owner .. ARGV[5] end
 end
-if redis.call('SET', KEYS[1], issued(epoch, owner, ARGV[4], ARGV[2]), 'NX', 'EXAT', ARGV[3]) then
-  -- A time that has passed is taken without complaint, and the record is gone at once.
-  if not redis.call('GET', KEYS[1]) then return {'late'} end
+-- SET takes a time that has passed without complaint, and the record is gone at once.
+if tonumber(ARGV[3]) <= second then return {'late'} end
+if not limit and redis.call('SET', KEYS[1], issued(epoch, owner, ARGV[4], ARGV[2]), 'NX', 'EXAT', ARGV[3]) then
   if not count then return {'recorded'} end
   return {'recorded', count()}
 end

@@ -42,6 +42,7 @@ if #known > 1 then return known end
 if #fresh == 0 then return {'recorded'} end
 
 local many_left, nearest, today, day = math.huge, nil, 0, math.floor(second / 86400)
+local open, lately = 0, 0
 local rate_key, day_key = quota_key(KEYS[1], subject, 'r'), quota_key(KEYS[1], subject, 'd')
 local outstanding_key = quota_key(KEYS[1], subject, 'o:' .. epoch)
 
@@ -62,16 +63,16 @@ if per_day then
 end
 if outstanding then
   redis.call('ZREMRANGEBYSCORE', outstanding_key, '-inf', second)
-  local count = redis.call('ZCARD', outstanding_key)
-  if not fit('outstanding', outstanding, count) then
-    return {'outstanding', (in_the_way(outstanding_key, count, outstanding) or second + 1) - second}
+  open = redis.call('ZCARD', outstanding_key)
+  if not fit('outstanding', outstanding, open) then
+    return {'outstanding', (in_the_way(outstanding_key, open, outstanding) or second + 1) - second}
   end
 end
 if rate then
   redis.call('ZREMRANGEBYSCORE', rate_key, '-inf', string.format('%.0f', now - window * 1000000))
-  local count = redis.call('ZCARD', rate_key)
-  if not fit('rate', rate, count) then
-    return {'rate', math.ceil(((in_the_way(rate_key, count, rate) or now) - now) / 1000000 + window)}
+  lately = redis.call('ZCARD', rate_key)
+  if not fit('rate', rate, lately) then
+    return {'rate', math.ceil(((in_the_way(rate_key, lately, rate) or now) - now) / 1000000 + window)}
   end
 end
 
@@ -92,7 +93,7 @@ if per_day then redis.call('SET', day_key, day .. ':' .. (today + #fresh), 'EXAT
 if outstanding then
   redis.call('EXPIREAT', outstanding_key, redis.call('ZRANGE', outstanding_key, -1, -1, 'WITHSCORES')[2])
 end
-if rate then redis.call('EXPIRE', rate_key, window) end
+if rate then keep(rate_key, lately, second + window + 1) end
 if receipt then redis.call('SET', receipt, value_of('D', epoch, request, ARGV[9]), 'EXAT', ARGV[10]) end
 if many_left == math.huge then return {'recorded'} end
 return {'recorded', many_left, nearest}
