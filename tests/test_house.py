@@ -94,6 +94,20 @@ def test_no_version_is_written_twice() -> None:
     assert "version" not in (ROOT / "pyproject.toml").read_text().replace("target-version", "").lower()
 
 
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("cli.running", ("flask", "jwt", "prometheus_client", "redis", "structlog", "tomlkit")),
+        ("application", ("obstore", "opentelemetry.exporter", "pymediainfo", "tomlkit", "tokensvc.adapters.tracing")),
+    ],
+)
+def test_a_start_loads_nothing_that_a_plain_configuration_does_not_need(module: str, absent: tuple[str, ...]) -> None:
+    """Each is loaded by who needs it: a start is little else than imports."""
+    program = f"import sys, tokensvc.{module}; print([name for name in {absent} if name in sys.modules])"
+    told = run(sys.executable, "-c", program)
+    assert told.stdout == "[]\n", told.stderr
+
+
 # The commands
 
 
