@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.canaries import pytest_runtest_makereport, silent_logs
 from tests.support.object_store import ObjectStore
+from tests.support.service import Deployment
 from tests.support.turns import Turns
 from tests.support.valkey import Valkey
 
@@ -64,3 +65,11 @@ def object_store() -> Iterator[ObjectStore]:
     """One server of S3 a session, shared by tests that use prefixes of their own and never stop it."""
     with ObjectStore() as server:
         yield server
+
+
+@pytest.fixture
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """A configuration of its own, in a folder whose name is short: sockets are in it, and their paths are limited."""
+    made = Deployment(tmp_path_factory.mktemp("d"))
+    made.write()
+    return made

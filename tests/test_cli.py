@@ -38,14 +38,6 @@ if TYPE_CHECKING:
 USAGE, OUTAGE = 2, 3
 
 
-@pytest.fixture
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """A new one."""
-    made = Deployment(tmp_path_factory.mktemp("c"))
-    made.write()
-    return made
-
-
 # What is asked and answered
 
 

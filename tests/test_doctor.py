@@ -6,20 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.service import ROOT, Deployment, serving, tokensvc
 from tests.support.valkey import APP_RIGHTS, Valkey
 
 REFUSED, USAGE, OUTAGE = 1, 2, 3
-
-
-@pytest.fixture
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """A new one."""
-    made = Deployment(tmp_path_factory.mktemp("c"))
-    made.write()
-    return made
 
 
 def examined(deployment: Deployment, *options: str, **settings: str) -> tuple[int, dict[str, Any]]:

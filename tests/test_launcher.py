@@ -30,14 +30,6 @@ if TYPE_CHECKING:
 REPLAYED = "credential.replayed"
 
 
-@pytest.fixture
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """A new one."""
-    made = Deployment(tmp_path_factory.mktemp("l"))
-    made.write()
-    return made
-
-
 @pytest.fixture(scope="module")
 def healing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Client, Deployment]]:
     """One service for all that it must heal from."""

@@ -26,13 +26,6 @@ OLD, NEW = "public_Old4bX1dFh2", "public_New9aK7sQm3"
 SLOW_CLIENTS: Final = 500
 
 
-@pytest.fixture
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    made = Deployment(tmp_path_factory.mktemp("r"))
-    made.write()
-    return made
-
-
 def replace_workers(service: Running) -> None:
     """HUP, and wait for it."""
     before = service.workers

@@ -18,7 +18,6 @@ import pytest
 from tests.test_restarts import (
     NEW,
     OLD,
-    deployment,
     keys,
     replace_workers,
     rotating,
@@ -31,9 +30,8 @@ if TYPE_CHECKING:
 
     from tests.support.service import Client, Deployment
 
-__all__ = ["deployment", "rotating"]  # fixtures
+__all__ = ["rotating"]  # a fixture
 
-pytestmark = pytest.mark.xdist_group("launcher")
 A_SECOND: Final = 200
 AT_ONCE: Final = 48
 PHASE_SECONDS: Final = 5

@@ -20,16 +20,8 @@ from tokensvc import gunicorn_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.xdist_group("launcher")
 END_OF_LINE = b"\r\n"
 RECYCLED_WORKERS = 8
-
-
-@pytest.fixture
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    made = Deployment(tmp_path_factory.mktemp("n"))
-    made.write()
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,6 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.support.canaries import require_silence
 from tests.support.processes import until
 from tests.support.service import PATIENCE_SECONDS, Deployment, serving
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
 
     from tests.support.valkey import Valkey
 
-pytestmark = pytest.mark.xdist_group("launcher")
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
