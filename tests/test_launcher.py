@@ -299,11 +299,12 @@ def test_gunicorn_loads_itself_while_the_store_starts_and_listens_only_then(tmp_
 
 
 def test_a_stop_that_gunicorn_cannot_handle_yet_is_a_clean_end(tmp_path: Path) -> None:
-    script = """
-        sys.exit(launcher.run(["/bin/sh", "-c", "echo runs; exec sleep 60"], {}, Store))
+    server = f"{_WAITING_SERVER}import time; time.sleep(60)"
+    script = f"""
+        sys.exit(launcher.run([sys.executable, "-c", {server!r}], dict(os.environ), Store))
     """
     with Launched(tmp_path, script) as launched:
-        launched.said("runs")
+        launched.said("listens")
         assert launched.stop() == 0
         assert launched.log.endswith("store stopped\n")
 
