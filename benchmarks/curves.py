@@ -5,6 +5,7 @@ The servers of one curve run side by side and are asked in turn, so that a curve
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _WORKERS = (1, 2, 4)
 _BATCHES = (1, 10, 100)
 _CONFIGURED = (10, 100, 1_000, 10_000)
 _COPIES_AT_ONCE = 20_000
+_ROOM_FOR_ALL = "2gb"
+_SETTLE_SECONDS = 120
 
 _COPY = """
 for number = tonumber(ARGV[1]), tonumber(ARGV[2]) do
@@ -112,7 +115,7 @@ def _beside_records(folder: Path, number: int) -> Iterator[Running]:
     """A service whose store holds so many more records: copies of a real one, so of its form and size."""
     folder.mkdir()
     with (
-        contenders.store(folder) as (socket, pid),
+        contenders.store(folder, maxmemory=_ROOM_FOR_ALL) as (socket, pid),
         service.service(folder / "service", store=f"unix://{socket}") as running,
     ):
         service.issue(running.port, 1)
@@ -120,8 +123,16 @@ def _beside_records(folder: Path, number: int) -> Iterator[Running]:
         record = next(client.scan_iter("ik{00}:n:*"))
         for first in range(1, number + 1, _COPIES_AT_ONCE):
             client.eval(_COPY, 1, record, first, min(first + _COPIES_AT_ONCE - 1, number))
+        _settle(client)
         client.close()
         yield Running(running.port, (*running.pids, pid), running.start_seconds)
+
+
+def _settle(client: redis.Redis) -> None:
+    """Wait until the store has written its file anew, which it does in the background when the file has grown."""
+    ends = time.monotonic() + _SETTLE_SECONDS
+    while client.info("persistence")["aof_rewrite_in_progress"] and time.monotonic() < ends:
+        time.sleep(0.1)
 
 
 def _workers(folder: Path, stack: ExitStack) -> _Planned:

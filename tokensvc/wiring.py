@@ -7,7 +7,6 @@ worker needs: that is put together in `use_cases`.
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -41,7 +40,7 @@ def clock() -> int:
 wall = time.time
 """Unix seconds with their parts, for comparing clocks."""
 
-chance = secrets.token_bytes
+chance = os.urandom
 
 
 def require_audit(settings: config.Settings) -> None:

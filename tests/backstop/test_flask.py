@@ -110,7 +110,7 @@ def test_the_method_is_not_overridden(app: Flask) -> None:
 
 
 def test_the_host_url_is_not_what_a_browser_calls_the_origin(app: Flask) -> None:
-    """It decodes international names; the guard: `identity._own_origin`."""
+    """It decodes international names; the guard: `identity.own_origin`."""
     answer = app.test_client().get("/echo", base_url="http://xn--bcher-kva.example").get_json()
     assert (answer["host_url"], answer["host"]) == ("http://bücher.example/", "xn--bcher-kva.example")
 

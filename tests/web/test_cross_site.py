@@ -19,7 +19,7 @@ from tokensvc.core.addresses import Peers
 from tokensvc.core.keys import Secret
 from tokensvc.embed.tickets import TicketSigner
 from tokensvc.web import create_app
-from tokensvc.web.identity import install_cors
+from tokensvc.web.origins import Origins
 
 from .conftest import ServiceMaker, assert_problem
 
@@ -267,9 +267,9 @@ def test_where_no_cookie_counts_nobody_has_it(seated: Service, kept: list[str]) 
 
 
 @pytest.mark.parametrize("cookies", [True, False])
-def test_the_wildcard_is_no_origin(seated: Service, *, cookies: bool) -> None:
+def test_the_wildcard_is_no_origin(*, cookies: bool) -> None:
     with pytest.raises(ValueError, match="exact"):
-        install_cors(seated.app, ["https://app.example", "*"], 600, cookies=cookies)
+        Origins(["https://app.example", "*"], cookies=cookies)
 
 
 def test_a_cookie_of_somebody_else_that_is_no_utf8_is_no_error(seated: Service) -> None:

@@ -19,8 +19,10 @@ def as_long_as_it_takes(_seconds: float) -> Iterator[None]:
     yield
 
 
-def answer(body: bytes, read: Read, within: Any = as_long_as_it_takes) -> tuple[object, list[tuple[str, str]]]:
-    """What an application reads of a body, and the headers of its answer."""
+def answer(
+    body: bytes, read: Read, within: Any = as_long_as_it_takes, *, arrived: bool = False
+) -> tuple[object, list[tuple[str, str]]]:
+    """What an application reads of a body, and the headers of its answer. `arrived`: it is in memory already."""
     seen: list[object] = []
     sent: list[tuple[str, str]] = []
 
@@ -35,7 +37,8 @@ def answer(body: bytes, read: Read, within: Any = as_long_as_it_takes) -> tuple[
     def start(_status: str, headers: list[tuple[str, str]], *_more: Any) -> Any:
         sent.extend(headers)
 
-    list(PacedBodies(application, within)({"wsgi.input": io.BytesIO(body)}, start))
+    stream = io.BytesIO(body)
+    list(PacedBodies(application, within)({"wsgi.input": stream if arrived else io.BufferedReader(stream)}, start))
     return seen[0], sent
 
 
@@ -75,13 +78,20 @@ def test_the_time_that_is_left_grows_with_what_has_come() -> None:
     assert left == pytest.approx([6.0, 14.0, 15.0], abs=1.0)
 
 
-def test_one_that_is_too_slow_ends_and_is_hung_up_on() -> None:
-    @contextlib.contextmanager
-    def over(seconds: float) -> Iterator[None]:
-        if seconds > 0:
-            raise TimeoutError
-        yield
+@contextlib.contextmanager
+def over(seconds: float) -> Iterator[None]:
+    if seconds > 0:
+        raise TimeoutError
+    yield
 
+
+def test_one_that_has_arrived_already_is_not_waited_for() -> None:
+    seen, headers = answer(BODY, lambda stream: stream.read(), over, arrived=True)
+    assert seen == BODY
+    assert ("Connection", "close") not in headers
+
+
+def test_one_that_is_too_slow_ends_and_is_hung_up_on() -> None:
     seen, headers = answer(BODY, lambda stream: stream.read(), over)
     assert isinstance(seen, TimeoutError)
     assert ("Connection", "close") in headers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from flask import Flask, request
 from werkzeug.test import TestResponse
 
 from tests.support.app import ORIGIN, Service
+from tests.support.callers import SiblingApp, seat
+from tokensvc.adapters.callers.session import FlaskSession
+from tokensvc.core.keys import Secret
 from tokensvc.web import create_app
 
 from .conftest import problem_of
@@ -23,16 +27,20 @@ _CHANCE = re.compile(r"[0-9a-f]{40}|[0-9a-f]{24}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-
 """Signatures, names of requests, tokens of v1, JWTs: the random parts of an answer."""
 
 
+def clock() -> int:
+    return int(time.time())
+
+
 def watched(app: Flask) -> list[str]:
     """The paths of the requests that Flask dispatches from now on."""
     seen: list[str] = []
-    dispatch = app.dispatch_request
+    dispatch = app.full_dispatch_request
 
     def see() -> Any:
         seen.append(request.path)
         return dispatch()
 
-    app.dispatch_request = see  # type: ignore[method-assign] # a spy
+    app.full_dispatch_request = see  # type: ignore[method-assign] # a spy
     return seen
 
 
@@ -63,6 +71,15 @@ ASKED: Mapping[str, tuple[str, str, Any, Mapping[str, str]]] = {
     "v2, no JSON": ("POST", "/auth", "{", {}),
     "v2, compressed": ("POST", "/auth", V2, {"Content-Encoding": "gzip"}),
     "v2, too large": ("POST", "/auth", " " * 70_000, {}),
+    "v1, of a listed page": ("GET", "/auth", None, {"Origin": ORIGIN}),
+    "v1, of an own page": ("GET", "/auth", None, {"Origin": "http://localhost"}),
+    "v1, of another page": ("GET", "/auth", None, {"Origin": "https://evil.example"}),
+    "v1, of nobody's page": ("GET", "/auth", None, {"Origin": "null"}),
+    "v1, of a page without a name": ("GET", "/auth", None, {"Origin": ""}),
+    "v1, of a listed page by nobody": ("GET", "/auth", None, {"Origin": ORIGIN, "Authorization": ""}),
+    "v2, of a listed page": ("POST", "/auth", V2, {"Origin": ORIGIN}),
+    "v2, of another page": ("POST", "/auth", V2, {"Origin": "https://evil.example"}),
+    "redeem, of a listed page": ("POST", "/redeem", {}, {"Origin": ORIGIN}),
     "redeem, nothing": ("POST", "/redeem", {}, {}),
     "redeem, unissued": ("POST", "/redeem", {"version": "v2", "token": "e30.e30.x"}, {}),
 }
@@ -71,7 +88,7 @@ ASKED: Mapping[str, tuple[str, str, Any, Mapping[str, str]]] = {
 def ask(app: Flask, service: Service, method: str, path: str, body: Any, headers: Mapping[str, str]) -> TestResponse:
     data = body if isinstance(body, str) or body is None else json.dumps(body)
     key = {"Authorization": f"Bearer {service.reader_key}"} if path == "/redeem" else service.bearer
-    return app.test_client().open(path, method=method, headers={**key, **headers}, data=data)
+    return app.test_client(use_cookies=False).open(path, method=method, headers={**key, **headers}, data=data)
 
 
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
@@ -80,6 +97,28 @@ def test_an_answer_is_the_same_as_by_flask(service: Service, asked: tuple[str, s
     here, there = watched(service.app), watched(slow)
     assert said(ask(service.app, service, *asked)) == said(ask(slow, service, *asked))
     assert (len(here), len(there)) == (0, 1)
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "http://localhost", "https://evil.example", "null"])
+@pytest.mark.parametrize("site", [{}, {"Sec-Fetch-Site": "cross-site"}])
+@pytest.mark.parametrize("asked", ["v1", "v2"])
+def test_a_page_that_asks_with_cookies_is_answered_as_by_flask(
+    make_service: ServiceMaker, origin: str, site: dict[str, str], asked: str
+) -> None:
+    key = "key-" * 8
+    service = seat(
+        make_service(change=lambda tables: tables["profiles"].update(web={"callers": ["web"]})),
+        {"web": FlaskSession("web", [Secret(key)], clock=clock)},
+    )
+    shown = {"Origin": origin, **site, "Cookie": f"session={SiblingApp(key).sign_in(user_id='u1')}"}
+    method, _, body, _ = ASKED[asked]
+    short, long = (
+        ask(app, service, method, "/auth/web", body, {**shown, "Authorization": ""})
+        for app in (service.app, by_flask(service))
+    )
+    assert said(short) == said(long)
+    assert short.status_code == (200 if origin in {ORIGIN, "http://localhost"} else 403)
+    assert ("Access-Control-Allow-Credentials" in short.headers) == (origin == ORIGIN)
 
 
 def test_a_credential_is_redeemed_once_whichever_way(service: Service) -> None:
@@ -98,7 +137,6 @@ def test_a_credential_is_redeemed_once_whichever_way(service: Service) -> None:
     [
         ("HEAD", "/auth", {}),
         ("OPTIONS", "/auth", {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}),
-        ("GET", "/auth", {"Origin": ORIGIN}),
         ("GET", "/auth/", {}),
         ("GET", "/auth/no-such-profile", {}),
         ("GET", "/auth/limits", {}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from .logs.lines import LOG
@@ -14,22 +14,16 @@ WARNINGS: Final = frozenset(
 
 ERRORS: Final = frozenset({"outage", "failed", "audit_missed"})
 
+_LEVELS: Final = dict.fromkeys(WARNINGS, "warning") | dict.fromkeys(ERRORS, "error")
+
 
 class EventLog:
     """Writes each event with the facts that are known."""
 
     def note(self, event: str, facts: Mapping[str, str | int | None]) -> None:
         """Write `event` and its facts."""
-        _to_say(event)(event, **_known(facts))
+        LOG.tell(_LEVELS.get(event, "info"), event, facts)
 
     def note_each(self, event: str, facts: Mapping[str, str | int | None], nonces: Sequence[str]) -> None:
         """Write a line for each nonce."""
-        _to_say(event)(event, **_known(facts), nonces=nonces)
-
-
-def _to_say(event: str) -> Callable[..., object]:
-    return LOG.error if event in ERRORS else LOG.warning if event in WARNINGS else LOG.info
-
-
-def _known(facts: Mapping[str, str | int | None]) -> dict[str, str | int]:
-    return {name: fact for name, fact in facts.items() if fact is not None}
+        LOG.tell(_LEVELS.get(event, "info"), event, {**facts, "nonces": nonces})

@@ -52,12 +52,14 @@ class Presented:
 
     `headers` has lower-case names; one that came twice is joined by commas. `peer` is the address of the direct peer,
     or "unix". `client` is the address of whom it asks for, if the peer is a proxy that is trusted to say so.
+    `own_origin` is the service's own, as the request has it; known only where the request names an origin.
     """
 
     headers: Mapping[str, str] = field(repr=False)
     cookies: Mapping[str, str] = field(repr=False)
     peer: str
     client: str = ""
+    own_origin: str | None = None
 
     @property
     def address(self) -> str:

@@ -33,7 +33,7 @@ class Rights:
                 self.throttle.failed(presented.address)
             raise
         self.concern(by=caller.subject)
-        if not caller.may & frozenset(rights):
+        if caller.may.isdisjoint(rights):
             raise Refusal(
                 Code.CALLER_FORBIDDEN, f"This caller may not {rights[0]}.", f'Add "{rights[0]}" to its may list.'
             )

@@ -28,13 +28,14 @@ from .error_pages import error_pages_blueprint
 from .files import Signers, files_blueprint
 from .forward_auth import forward_auth_blueprint
 from .health import health_blueprint
-from .identity import host_check, install_cors, own_origin
+from .identity import host_check
 from .limits import limits_blueprint
 from .metrics import metrics_blueprint
 from .multipart import FormLimits
 from .openapi import document
 from .openapi.page import openapi_blueprint
 from .operate import operate_blueprint
+from .origins import Origins, install_cors
 from .profile_names import ProfileName
 from .redeem import Spending, redeem_blueprint
 from .short_way import ShortWay, View
@@ -124,10 +125,11 @@ def create_app(doors: Doors) -> Flask:
     if doors.begin_span is not None:
         install_spans(app, doors.begin_span)
     check_host = host_check(doors.hosts)
-    app.before_request(lambda: check_host(request))
-    sources = guard(doors.issue.sources, doors.origins, own_origin)
+    app.before_request(lambda: check_host(request.environ))
+    sources = guard(doors.issue.sources, doors.origins)
     cookies = any(source.evidence == "cookie" for source in sources.values())
-    install_cors(app, doors.origins, doors.preflight_max_age, cookies=cookies)
+    origins = Origins(doors.origins, cookies=cookies)
+    install_cors(app, origins, doors.preflight_max_age)
     issue = replace(doors.issue, sources=sources)
     credentials = Credentials(issue, doors.proxies)
     app.register_blueprint(credentials_blueprint(credentials))
@@ -150,7 +152,7 @@ def create_app(doors: Doors) -> Flask:
     if doors.demo is not None:
         app.register_blueprint(demo_blueprint(doors.demo.sign_in, doors.demo.cookie))
     if doors.begin_span is None:  # a span is begun and ended by Flask's hooks
-        app.wsgi_app = ShortWay(app, _plain(credentials, spending), doors.begin, check_host)  # type: ignore[method-assign] # Flask's own seam
+        app.wsgi_app = ShortWay(app, _plain(credentials, spending), doors.begin, check_host, origins)  # type: ignore[method-assign] # Flask's own seam
     return app
 
 

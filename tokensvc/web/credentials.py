@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+from wsgiref.types import WSGIEnvironment
 
 from flask import Blueprint, Response, request
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.wrappers import Request
 
@@ -26,9 +28,9 @@ class Credentials:
     issue: Issue
     proxies: Peers
 
-    def v1(self, request: Request, profile: str) -> Answer:
+    def v1(self, environ: WSGIEnvironment, profile: str) -> Answer:
         """Issue a v1 credential."""
-        issued = self.issue.v1(profile, presented_by(request, self.proxies), ask_v1(request))
+        issued = self.issue.v1(profile, presented_by(environ, self.proxies), ask_v1(environ))
         credential = issued.credential
         body = {
             "token": credential.token,
@@ -38,9 +40,9 @@ class Credentials:
         }
         return private_answer(body, *left_headers(issued.left))
 
-    def v2(self, request: Request, profile: str) -> Answer:
+    def v2(self, environ: WSGIEnvironment, profile: str) -> Answer:
         """Issue a v2 credential."""
-        issued = self.issue.v2(profile, presented_by(request, self.proxies), ask_v2(request))
+        issued = self.issue.v2(profile, presented_by(environ, self.proxies), ask_v2(environ))
         untracked = () if issued.tracked else (("X-Tokensvc-Untracked", "store-down"),)
         body = {"token": issued.credential}  # no other member: some clients read a map of strings
         return private_answer(body, *untracked, *left_headers(issued.left))
@@ -55,12 +57,12 @@ def credentials_blueprint(credentials: Credentials) -> Blueprint:
     def v1(profile: str) -> Response:
         if request.method == "HEAD":  # would issue a credential that nobody sees
             raise MethodNotAllowed(valid_methods=["GET", "POST"])
-        return credentials.v1(request, profile).response()
+        return credentials.v1(request.environ, profile).response()
 
     @blueprint.post("/auth", defaults={"profile": "default"})
     @blueprint.post("/auth/<profile:profile>")
     def v2(profile: str) -> Response:
-        return credentials.v2(request, profile).response()
+        return credentials.v2(request.environ, profile).response()
 
     return blueprint
 
@@ -68,16 +70,17 @@ def credentials_blueprint(credentials: Credentials) -> Blueprint:
 _NOTHING: Final = AskV1()
 
 
-def ask_v1(request: Request) -> AskV1:
+def ask_v1(environ: WSGIEnvironment) -> AskV1:
     """Read the query. Unknown members are passed over: SDKs send `t` and `sdk-version`."""
-    if not request.environ.get("QUERY_STRING"):
+    if not environ.get("QUERY_STRING"):
         return _NOTHING
-    return AskV1(*(_once(request, name) for name in ("token", "expire", "publicKey")))
+    query = Request(environ, populate_request=False).args
+    return AskV1(*(_once(query, name) for name in ("token", "expire", "publicKey")))
 
 
-def ask_v2(request: Request) -> AskV2:
+def ask_v2(environ: WSGIEnvironment) -> AskV2:
     """Read the body as JSON whatever its Content-Type: jQuery's documented sample labels it as a form."""
-    members = read_object_of(request)
+    members = read_object_of(environ)
     payload = members.get("uploadPayload")
     if not isinstance(payload, dict):
         raise Refusal(
@@ -89,8 +92,8 @@ def ask_v2(request: Request) -> AskV2:
     return AskV2(payload, members.get("expire"), members.get("publicKey"))
 
 
-def _once(request: Request, name: str) -> str | None:
-    values = request.args.getlist(name)
+def _once(query: MultiDict[str, str], name: str) -> str | None:
+    values = query.getlist(name)
     if len(values) > 1:
         raise Refusal(Code.REQUEST_MALFORMED, f"{name} is given twice.", "Give it once.", field=name)
     return values[0] or None if values else None

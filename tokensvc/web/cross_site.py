@@ -8,7 +8,7 @@ X-Requested-With with its app's name; so neither of these is such a header.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,15 +20,15 @@ _OWN_SITES: Final = frozenset({"same-origin", "none"})
 """Of Sec-Fetch-Site: our own page, and the user's own hand (an address typed in, a bookmark)."""
 
 
-def guard(
-    sources: Mapping[str, CallerSource], origins: Iterable[str], own_origin: Callable[[], str]
-) -> dict[str, CallerSource]:
+def guard(sources: Mapping[str, CallerSource], origins: Iterable[str]) -> dict[str, CallerSource]:
     """The same sources, none of which identifies a caller in a request that another site's page may have caused.
 
-    `origins` are the exact origins whose pages may ask; `own_origin` says the service's own, of the current request.
+    `origins` are the exact origins whose pages may ask. What is put into a header on purpose needs no guard.
     """
     allowed = frozenset(origins)
-    return {name: _Guarded(source, allowed, own_origin) for name, source in sources.items()}
+    return {
+        name: source if source.evidence == "header" else _Guarded(source, allowed) for name, source in sources.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,6 @@ class _Guarded:
 
     source: CallerSource
     origins: frozenset[str]
-    own_origin: Callable[[], str]
 
     @property
     def evidence(self) -> Evidence:
@@ -45,7 +44,7 @@ class _Guarded:
 
     def identify(self, presented: Presented) -> Caller | None:
         caller = self.source.identify(presented)
-        if caller is not None and self.evidence != "header":
+        if caller is not None:
             self._require_own_site(presented)
         return caller
 
@@ -54,7 +53,7 @@ class _Guarded:
         site = presented.headers.get("sec-fetch-site")
         if origin is not None:
             allowed = self.evidence != "own cookie" and origin in self.origins
-            if not allowed and origin != self.own_origin():
+            if not allowed and origin != presented.own_origin:
                 raise _foreign()
         elif site is not None:
             if site not in _OWN_SITES:

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from wsgiref.types import WSGIEnvironment
 
 from flask import Response, request
 from werkzeug.exceptions import UnsupportedMediaType
-from werkzeug.wrappers import Request
+from werkzeug.wsgi import get_content_length, get_input_stream
 
 from tokensvc.core import strict_json
 from tokensvc.core.errors import Code, Refusal
+from tokensvc.core.json_text import text_maker
 
 MAX_BODY_BYTES: Final = 64 * 1024
 
 
 def read_object(most_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """Read the body of Flask's current request as one JSON object; see `read_object_of`."""
-    return read_object_of(request, most_bytes)
+    return read_object_of(request.environ, most_bytes)
 
 
-def read_object_of(request: Request, most_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
+def read_object_of(environ: WSGIEnvironment, most_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """Read a request's body as one JSON object, whatever its Content-Type, or raise a refusal."""
-    if request.headers.get("Content-Encoding", "identity") != "identity":
+    if environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
         raise UnsupportedMediaType
-    if (request.content_length or 0) > most_bytes:
+    if (get_content_length(environ) or 0) > most_bytes:
         raise _too_large(most_bytes)
     try:
-        body = request.stream.read(most_bytes + 1)
+        body = get_input_stream(environ).read(most_bytes + 1)
     except Exception as exc:
         # The client went away, or its chunks are not chunks: gunicorn's errors for that are not OSErrors.
         raise Refusal(Code.REQUEST_MALFORMED, "The request's body could not be read to its end.") from exc
@@ -80,7 +81,7 @@ def private_json(body: Mapping[str, Any], *more: tuple[str, str]) -> Response:
     return private_answer(body, *more).response()
 
 
-_dumps: Final = json.JSONEncoder().encode
+_dumps: Final = text_maker()
 
 _PRIVATE: Final = (
     ("Content-Type", "application/json"),

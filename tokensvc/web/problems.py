@@ -6,14 +6,13 @@ The upload API's errors go through here too, but in ImageKit's own shape: see `i
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 from collections.abc import Callable, Collection
 from typing import Final
 from wsgiref.types import WSGIEnvironment
 
 from flask import Flask, Response, current_app, g, json, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, ServiceUnavailable, TooManyRequests
-from werkzeug.wrappers import Request
 
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.trail import Trail, trail_of
@@ -86,12 +85,12 @@ def request_id() -> str:
 
 
 def _name_request() -> None:
-    g.trail = begin_trail(request, current_app.config["BEGIN"])
+    g.trail = begin_trail(request.environ, current_app.config["BEGIN"])
 
 
-def begin_trail(request: Request, begin: Callable[[Trail], None]) -> Trail:
+def begin_trail(environ: WSGIEnvironment, begin: Callable[[Trail], None]) -> Trail:
     """Name a request, and tell `begin`."""
-    trail = trail_of(request.environ.get("HTTP_TRACEPARENT", ""), secrets.token_bytes)
+    trail = trail_of(environ.get("HTTP_TRACEPARENT", ""), os.urandom)
     begin(trail)
     return trail
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
+from wsgiref.types import WSGIEnvironment
 
 from flask import Blueprint, Response, request
-from werkzeug.wrappers import Request
 
 from tokensvc.core import strict_json
 from tokensvc.core.addresses import Peers
@@ -34,11 +34,11 @@ class Spending:
     rights: Rights
     proxies: Peers
 
-    def spend(self, request: Request) -> Answer:
+    def spend(self, environ: WSGIEnvironment) -> Answer:
         """Spend a credential."""
-        caller = self.rights.require(presented_by(request, self.proxies), "redeem")
-        key = request.headers.get("Idempotency-Key")
-        spent = self.redeem(_spend(read_object_of(request), caller, key))
+        caller = self.rights.require(presented_by(environ, self.proxies), "redeem")
+        key = environ.get("HTTP_IDEMPOTENCY_KEY")
+        spent = self.redeem(_spend(read_object_of(environ), caller, key))
         return private_answer({"outcome": "spent", "grant": granted(spent)})
 
 
@@ -48,7 +48,7 @@ def redeem_blueprint(spending: Spending) -> Blueprint:
 
     @blueprint.post("/redeem")
     def spend() -> Response:
-        return spending.spend(request).response()
+        return spending.spend(request.environ).response()
 
     return blueprint
 

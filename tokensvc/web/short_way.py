@@ -1,7 +1,7 @@
 """The way past Flask for plain requests for a credential: its routing, contexts and hooks take longer than to decide.
 
-No rule is here. The views are those of Flask's routes; what goes wrong is answered by Flask's own handlers; and what is
-not exactly one of these requests goes Flask's way, one from a page of another origin among them.
+No rule is here. The views are those of Flask's routes, and host and origin are checked by what Flask's hooks call; what
+goes wrong is answered by Flask's own handlers; and what is not exactly one of these requests goes Flask's way.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask
-from werkzeug.wrappers import Request
 
 from tokensvc.core.trail import Trail
 
 from .json_bodies import Answer
+from .origins import Origins
 from .problems import answer_to, begin_trail
 
-View = Callable[[Request], Answer]
+View = Callable[[WSGIEnvironment], Answer]
 
 
 class ShortWay:
@@ -31,26 +31,27 @@ class ShortWay:
         app: Flask,
         views: Mapping[tuple[str, str], View],
         begin: Callable[[Trail], None],
-        check_host: Callable[[Request], None],
+        check_host: Callable[[WSGIEnvironment], None],
+        origins: Origins,
     ) -> None:
-        """`begin` and `check_host` are what Flask's hooks call, too."""
+        """`begin`, `check_host` and `origins` are what Flask's hooks call, too."""
         self._app, self._flask = app, app.wsgi_app
-        self._views, self._begin, self._check_host = views, begin, check_host
+        self._views, self._begin, self._check_host, self._origins = views, begin, check_host, origins
         self._hooks = self._count_hooks()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer as Flask would."""
         view = self._views.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
-        if view is None or "HTTP_ORIGIN" in environ or self._count_hooks() != self._hooks:
+        if view is None or self._count_hooks() != self._hooks:
             return self._flask(environ, start_response)
-        request = Request(environ, populate_request=False)
-        trail = begin_trail(request, self._begin)
+        trail = begin_trail(environ, self._begin)
         try:
-            self._check_host(request)
-            answer = view(request)
+            self._check_host(environ)
+            self._origins.check(environ)
+            answer = view(environ)
         except Exception as exc:  # noqa: BLE001 - Flask's handlers are for each
             return answer_to(self._app, exc, environ, trail)(environ, start_response)
-        start_response("200 OK", answer.headers)
+        start_response("200 OK", [*answer.headers, *self._origins.leave(environ)])
         return [answer.body]
 
     def _count_hooks(self) -> int:

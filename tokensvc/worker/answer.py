@@ -11,13 +11,32 @@ from gevent import socket
 from gunicorn import SERVER, util
 from gunicorn.http.wsgi import FileWrapper, Response
 
+from .heads import NotPlain
+
 _MOST_AT_ONCE: Final = 65536
+_MOST_KNOWN: Final = 512
+"""Lines that are remembered."""
+
+_STATUS: Final = re.compile(r"(?!204|304)[2-5][0-9]{2} [\x20-\x7e]*")
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEAD: Final = re.compile(
-    r"(?!204|304)[2-5][0-9]{2} [\x20-\x7e]*\r\n"
-    r"(?:[^:]+: (?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?\r\n)*"
+_VALUE: Final = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+"""A status, and a field's name and value, that are sent as they are. What else there may be, gunicorn checks, changes
+or refuses."""
+
+_SAME_AGAIN: Final = frozenset(
+    {
+        "Access-Control-Allow-Credentials",
+        "Access-Control-Allow-Origin",
+        "Access-Control-Expose-Headers",
+        "Cache-Control",
+        "Content-Length",
+        "Content-Type",
+        "Pragma",
+        "RateLimit-Policy",
+        "Vary",
+    }
 )
-"""A status and fields that are sent as they are. What else there may be, gunicorn checks, changes or refuses."""
+"""Fields that say the same in answer after answer, and nothing secret."""
 
 
 class Answer:
@@ -38,9 +57,10 @@ class Answer:
 
     def send(self, pieces: Iterable[bytes], second: int) -> None:
         """Send it, dated with a Unix time."""
-        fields = "".join([f"{name}: {value}\r\n" for name, value in self._fields])
-        length = self._length_if_plain(fields)
-        if length is None or length > _MOST_AT_ONCE:
+        try:
+            fields = "".join(map(_LINES.__getitem__, self._fields))
+            length = self._length()
+        except NotPlain:
             self._send_by_gunicorn(pieces)
             return
         body = b"".join(pieces)
@@ -64,16 +84,12 @@ class Answer:
         """The request, as far as gunicorn wants to know it."""
         return _Asked(self._environ)
 
-    def _length_if_plain(self, fields: str) -> int | None:
-        named = dict(self._fields)
-        length = named.get("Content-Length", "")
-        is_plain = (
-            length.isdecimal()
-            and all(map(_is_plain_name, named))
-            and fields.count("\n") == len(self._fields)  # a value with line ends would pass as two fields
-            and _HEAD.fullmatch(f"{self._status}\r\n{fields}")
-        )
-        return int(length) if is_plain else None
+    def _length(self) -> int:
+        """How long the body is to be, if that and the status are plain."""
+        length = dict(self._fields).get("Content-Length", "")
+        if not length.isdecimal() or int(length) > _MOST_AT_ONCE or not _STATUS.fullmatch(self._status or ""):
+            raise NotPlain
+        return int(length)
 
     def _send_by_gunicorn(self, pieces: Iterable[bytes]) -> None:
         self._by_gunicorn = response = Response(self.asked, self._client, self._cfg)
@@ -104,9 +120,22 @@ class _Asked:
         return False
 
 
-@lru_cache(maxsize=256)
-def _is_plain_name(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None and not util.is_hoppish(name)
+class _Lines(dict[tuple[str, str], str]):
+    """The lines of plain fields, by name and value. What is the same in many answers is not looked at again."""
+
+    def __missing__(self, field: tuple[str, str]) -> str:
+        name, value = field
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or util.is_hoppish(name):
+            raise NotPlain
+        line = f"{name}: {value}\r\n"
+        if name in _SAME_AGAIN:
+            if len(self) >= _MOST_KNOWN:
+                self.clear()
+            self[field] = line
+        return line
+
+
+_LINES: Final = _Lines()
 
 
 @lru_cache(maxsize=1)

@@ -8,9 +8,11 @@ import json
 import logging
 import os
 import select
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import time_machine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +34,14 @@ def test_an_event_says_when_how_grave_what_and_in_which_request() -> None:
     assert list(line) == ["time", "level", "event", "request", "trace", "parent", "ms", "subject", "profile"]
     assert (line["request"], line["trace"], line["parent"]) == ("12" * 12, "34" * 16, "56" * 8)
     assert 0 <= line["ms"] < 60_000
+
+
+@pytest.mark.parametrize("now", ["2026-01-02T03:04:59.999999Z", "2026-01-02T03:05:00.000000Z"])
+def test_the_time_is_told_to_the_microsecond_in_utc(now: str) -> None:
+    with time_machine.travel(datetime.fromisoformat(now), tick=False):
+        told = json.loads(said("issued"))["time"]
+    assert len(told) == len(now)
+    assert abs(datetime.fromisoformat(told) - datetime.fromisoformat(now)) <= timedelta(microseconds=1)
 
 
 def test_what_is_known_of_a_request_is_on_its_later_lines_and_not_on_those_of_the_next() -> None:
@@ -105,7 +115,7 @@ def test_the_lines_of_a_batch_are_those_that_would_be_written_one_by_one(
     for taken in ("event", "nonce", "nonces"):
         facts.pop(taken, None)
     with pytest.MonkeyPatch.context() as still, lines.written_to(io.StringIO()) as stream:
-        still.setattr(lines, "_stamp", lambda *_: {"time": "2026-01-02T03:04:05.678901Z"})
+        still.setattr(lines, "_stamp", lambda: "2026-01-02T03:04:05.678901Z")
         still.setattr(lines, "request_facts", dict)
         still.setattr(lines.SINK, "render", lines.json_line if form == "json" else lines.ConsoleLine(colors=False))
         for nonce in nonces:

@@ -5,18 +5,25 @@ A greenlet or thread has its own, so it need not be handed through the rules. In
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from time import monotonic
 from typing import Final
 
 from tokensvc.core.trail import Trail
 
-_NOW: Final[ContextVar[tuple[Trail, float, dict[str, str]] | None]] = ContextVar("tokensvc_request", default=None)
+_NOW: Final[ContextVar[tuple[Trail, float, dict[str, str | float]] | None]] = ContextVar(
+    "tokensvc_request", default=None
+)
 
 
 def begin(trail: Trail) -> None:
     """A request is here; the one before it in this greenlet is over."""
-    _NOW.set((trail, monotonic(), {}))
+    facts: dict[str, str | float] = {"request": trail.request, "trace": trail.trace}
+    if trail.parent:
+        facts["parent"] = trail.parent
+    facts["ms"] = 0.0  # it has its place
+    _NOW.set((trail, monotonic(), facts))
 
 
 def concern(**facts: str | None) -> None:
@@ -34,15 +41,11 @@ def current_trail() -> Trail | None:
     return None if now is None else now[0]
 
 
-def request_facts() -> dict[str, str | float]:
-    """Its names, how many milliseconds ago it came, and what is known of it."""
+def request_facts() -> Mapping[str, str | float]:
+    """Its names, how many milliseconds ago it came, and what is known of it; not to be kept, for it changes."""
     now = _NOW.get()
     if now is None:
         return {}
-    trail, began, known = now
-    facts: dict[str, str | float] = {"request": trail.request, "trace": trail.trace}
-    if trail.parent:
-        facts["parent"] = trail.parent
+    _, began, facts = now
     facts["ms"] = round((monotonic() - began) * 1000, 1)
-    facts.update(known)
     return facts

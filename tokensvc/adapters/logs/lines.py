@@ -7,17 +7,19 @@ full or gone must not keep the service from answering. The audit is another matt
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 import re
 import select
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal, TextIO, TypeVar
 
 import structlog
+
+from tokensvc.core.json_text import text_maker
 
 from .about import request_facts
 from .redaction import REDACTION
@@ -26,9 +28,9 @@ Form = Literal["json", "console"]
 Facts = MutableMapping[str, Any]
 _Stream = TypeVar("_Stream", bound=TextIO)
 
-_dumps: Final = json.JSONEncoder(default=repr).encode
+_dumps: Final = text_maker(default=repr)
 _CONTROL: Final = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # a traceback keeps its lines
-_stamp: Final = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")
+_clock: Final = structlog.processors.TimeStamper(key="time")
 _AT_ONCE_BYTES: Final = select.PIPE_BUF
 """As many bytes into a pipe are one write to whoever reads it (POSIX)."""
 
@@ -54,9 +56,23 @@ class ConsoleLine:
 
 
 def opened(_logger: object, level: str, facts: Facts) -> Facts:
-    """The event with what every line begins with, and what is known of the request."""
-    event = facts.pop("event", "")
-    return {**_stamp(None, level, {}), "level": level, "event": event, **request_facts(), **facts}
+    """The facts that there are, after what every line begins with and what is known of the request."""
+    line = {"time": _stamp(), "level": level, "event": facts.pop("event"), **request_facts()}
+    line |= {name: fact for name, fact in facts.items() if fact is not None}
+    return line
+
+
+def _stamp() -> str:
+    """Now, in UTC."""
+    now: float = _clock(None, "", {})["time"]
+    second = int(now)
+    return f"{_second(second)}.{int((now - second) * 1_000_000):06}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    """A Unix time, up to its second."""
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19]
 
 
 class Sink:
@@ -71,18 +87,21 @@ class Sink:
         stream = self.stream
         if stream is None:
             return
-        with suppress(OSError, ValueError):  # full, gone, or closed
-            try:
-                descriptor = stream.fileno()
-            except (io.UnsupportedOperation, AttributeError):
-                stream.write(line + "\n")
-                return
+        try:
+            descriptor = stream.fileno()
             rest = (line + "\n").encode(errors="backslashreplace")
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
+        except (io.UnsupportedOperation, AttributeError):
+            stream.write(line + "\n")  # it is no file
+        except (OSError, ValueError):
+            return  # full, gone, or closed
 
     def put_all(self, *lines: str) -> None:
-        """Write lines of plain ASCII by as few writes as leave each of them whole."""
+        """Write lines, if several of plain ASCII, by as few writes as leave each of them whole."""
+        if len(lines) == 1:
+            self.put(lines[0])
+            return
         together, size = list[str](), 0
         for line in lines:
             size += len(line) + 1
@@ -93,31 +112,35 @@ class Sink:
         if together:
             self.put("\n".join(together))
 
-    debug = info = warning = error = critical = put_all
-
 
 SINK: Final = Sink()
 """Where the lines of this process go."""
 
 
-def rendered(logger: object, level: str, facts: Facts) -> tuple[tuple[str, ...], dict[str, Any]]:
+def rendered(logger: object, level: str, facts: Facts) -> str | tuple[tuple[str, ...], dict[str, Any]]:
     """Its line; or of `nonces` a line each, with all that they have in common rendered once."""
     nonces: Sequence[str] | None = facts.pop("nonces", None)
     if nonces is None:
-        lines: tuple[str, ...] = (SINK.render(logger, level, facts),)
-    elif SINK.render is json_line:
+        return SINK.render(logger, level, facts)
+    if SINK.render is json_line:
         head = json_line(logger, level, facts)[:-1]
-        lines = tuple([f'{head}, "nonce": {_dumps(nonce)}}}' for nonce in nonces])
+        lines: tuple[str, ...] = tuple([f'{head}, "nonce": {_dumps(nonce)}}}' for nonce in nonces])
     else:
         lines = tuple([SINK.render(logger, level, {**facts, "nonce": nonce}) for nonce in nonces])
     return lines, {}
 
 
-LOG: Final[structlog.typing.FilteringBoundLogger] = structlog.wrap_logger(
-    SINK,
-    processors=[opened, REDACTION, rendered],
-    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    cache_logger_on_first_use=True,
+class EventLogger(structlog.BoundLoggerBase):
+    """structlog's logger, told of facts as a whole: handed on by keyword, they would be copied again at each step."""
+
+    def tell(self, level: str, event: str, facts: Mapping[str, Any]) -> None:
+        """Write a line of an event and the facts that are not None; or with `nonces` among them a line of each."""
+        whole, _ = self._process_event(level, event, facts)  # type: ignore[arg-type] # it is not changed
+        self._logger.put_all(*whole)
+
+
+LOG: Final[EventLogger] = structlog.wrap_logger(
+    SINK, processors=[opened, REDACTION, rendered], wrapper_class=EventLogger
 ).bind()
 
 

@@ -61,7 +61,7 @@ _OURS: Final = frozenset(
 )
 """Names of facts whose texts the service itself makes, or an operator: no text of a client gets there."""
 
-_OFTEN: Final = frozenset(["event", "subject"])
+_OFTEN: Final = frozenset(["event", "subject", "by"])
 """Names, not secret themselves, whose texts come again and again."""
 
 _MOST_CLEAN: Final = 1024
