@@ -78,6 +78,9 @@ PEERS := benchmarks/peers
 BENCH_PROGRAMS := wrk nginx-light redis-tools golang-go golang-gopkg-redis.v5-dev
 $(VENV)/.peers: $(VENV)/.development $(PEERS)/requirements.txt $(PEERS)/node/package-lock.json $(PEERS)/go/main.go
 	@dpkg -s $(BENCH_PROGRAMS) >/dev/null 2>&1 || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(BENCH_PROGRAMS); }
+	$(PYTHON) -m venv $(VENV)/service
+	$(VENV)/service/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV)/service/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
 	$(PYTHON) -m venv $(VENV)/peers
 	$(VENV)/peers/bin/python -m pip install -q --disable-pip-version-check -r $(PEERS)/requirements.txt
 	cd $(PEERS)/node && npm ci --no-audit --no-fund --loglevel=error

@@ -68,7 +68,8 @@ def main() -> None:
     if asked.curves:
         extras = _with_curves(asked, extras)
     how = (
-        f"{asked.workers} processes each, {load.CONNECTIONS} connections, {asked.rounds} rounds of {asked.seconds:g} s"
+        f"{asked.workers} processes each, {load.CONNECTIONS} connections, {asked.rounds} rounds of "
+        f"{asked.seconds:g} s, the service in {service.ENVIRONMENT}"
     )
     text = report.page(seen, half, resting, goals(seen, extras), how, alone)
     asked.out.mkdir(exist_ok=True)

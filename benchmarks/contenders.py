@@ -28,6 +28,14 @@ class Contender:
     start: Callable[[Path, Path, int], Iterator[Running]]
 
 
+@contextmanager
+def started(contender: Contender, folder: Path, programs: Path, workers: int) -> Iterator[Running]:
+    """Run it in a new folder."""
+    folder.mkdir()
+    with contextmanager(contender.start)(folder, programs, workers) as running:
+        yield running
+
+
 def _environment(port: int, workers: int, **more: str) -> dict[str, str]:
     keys = {"PRIVATE_KEY": PRIVATE_KEY, "PUBLIC_KEY": PUBLIC_KEY, "NODE_ENV": "production"}
     return {**os.environ, "PORT": str(port), "WORKERS": str(workers), "GOMAXPROCS": str(workers), **keys, **more}

@@ -69,7 +69,11 @@ def _costs(seen: Mapping[str, Figures], half: Mapping[str, Round]) -> list[str]:
 
 def _resting(servers: Mapping[str, Resting]) -> list[str]:
     rows = [f"| {label} | {each.megabytes:.0f} | {each.running.start_seconds:.2f} |" for label, each in servers.items()]
-    return ["| | MB of the largest process, after the load | s from start to first answer |", "|---|---:|---:|", *rows]
+    return [
+        "| | MB of the largest process, after the load | s from start to first answer, of three starts |",
+        "|---|---:|---:|",
+        *rows,
+    ]
 
 
 def _goals(goals: Sequence[Goal]) -> list[str]:

@@ -84,6 +84,17 @@ limits = {{ rate = "60/minute", max_bytes = "5MB", types = ["image/*"] }}
 """
 
 
+_OF_ITS_OWN = Path(sys.prefix) / "service" / "bin" / "python"
+"""Where only requirements.lock is installed, as where it is deployed; made by `make bench`. Some packages that tests
+bring are loaded by those that the service needs: OpenTelemetry by redis-py, rich by structlog."""
+
+_PYTHON, ENVIRONMENT = (
+    (str(_OF_ITS_OWN), "an environment of its own")
+    if _OF_ITS_OWN.exists()
+    else (sys.executable, "this program's environment")
+)
+
+
 @contextmanager
 def service(folder: Path, size: Size | None = None, store: str = "") -> Iterator[Running]:
     """Run it in a folder of its own, on its own store unless another's address is given."""
@@ -95,7 +106,7 @@ def service(folder: Path, size: Size | None = None, store: str = "") -> Iterator
     if store:
         environment["REDIS_URL"] = store
     port = processes.free_port()
-    command = [sys.executable, "-m", "tokensvc", "serve", "--bind", f"127.0.0.1:{port}", "--workers", str(size.workers)]
+    command = [_PYTHON, "-m", "tokensvc", "serve", "--bind", f"127.0.0.1:{port}", "--workers", str(size.workers)]
     with processes.server(command, environment, port, folder / "log", ("/auth", _as(API_KEYS[0]))) as running:
         yield running
 

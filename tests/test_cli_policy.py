@@ -17,8 +17,9 @@ from click.testing import CliRunner, Result
 from tests.support.service import ROOT, tokensvc
 from tokensvc import wiring
 from tokensvc.cli import main
-from tokensvc.config import Settings, cautions, load, schema
+from tokensvc.config import Settings, cautions, load
 from tokensvc.config.reference import tables, whole_page
+from tokensvc.config.schema import schema
 from tokensvc.config.settings import FROM_ENVIRONMENT
 from tokensvc.core import v2
 from tokensvc.core.keys import Secret, fingerprint

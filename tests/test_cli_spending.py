@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from tests.support.service import PATIENCE_SECONDS, Deployment, clean_environment
 from tests.support.valkey import Valkey
-from tokensvc import wiring
+from tokensvc import use_cases, wiring
 from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.cli import main
 from tokensvc.core.callers import Presented
@@ -82,7 +82,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     with Valkey() as own, contextlib.closing(own.client()) as client:
         settings = wiring.load_settings({**deployment.environment, "REDIS_URL": own.url})
         nonces = RedisNonces(client, chance=os.urandom)
-        issue = wiring.issue(settings, nonces, wiring.caller_sources(settings), None)  # type: ignore[arg-type] # nobody is slowed
+        issue = use_cases.issue(settings, nonces, use_cases.caller_sources(settings), None)  # type: ignore[arg-type] # nobody is slowed
         yield Shell(deployment, own.url, issue)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.service import ROOT
-from tokensvc import config, wiring
+from tokensvc import config, use_cases, wiring
 from tokensvc.config import Bucket, ConfigurationError, Settings
 from tokensvc.config.reading import VARIABLES
 from tokensvc.config.reference import tables, whole_page
@@ -450,8 +450,8 @@ def test_a_store_is_named_in_every_form(folder: Folder, url: str) -> None:
     folder.load(MINIMAL)
     settings = wiring.load_settings({**KEYS, "REDIS_URL": url, "TOKENSVC_CONFIG": str(folder.path / "tokensvc.toml")})
     assert wiring.store_url(settings) == url
-    wiring.nonce_store(settings)  # it connects to nothing yet
-    wiring.throttle(settings)
+    use_cases.nonce_store(settings)  # it connects to nothing yet
+    use_cases.throttle(settings)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,23 @@ def test_no_version_is_written_twice() -> None:
     assert "version" not in (ROOT / "pyproject.toml").read_text().replace("target-version", "").lower()
 
 
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("cli.running", ("flask", "jwt", "prometheus_client", "redis", "structlog", "tomlkit")),
+        (
+            "application",
+            ("cryptography.hazmat", "jwt", "obstore", "pymediainfo", "tokensvc.adapters.tracing", "tomlkit"),
+        ),
+    ],
+)
+def test_a_start_loads_nothing_that_a_plain_configuration_does_not_need(module: str, absent: tuple[str, ...]) -> None:
+    """Each is loaded by who needs it: a start is little else than imports."""
+    program = f"import sys, tokensvc.{module}; print([name for name in {absent} if name in sys.modules])"
+    told = run(sys.executable, "-c", program)
+    assert told.stdout == "[]\n", told.stderr
+
+
 # The commands
 
 
@@ -152,8 +169,8 @@ def loaded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
         ("timeout", 30),
         ("graceful_timeout", 60),
         ("keepalive", 5),
-        ("max_requests", 10_000),
-        ("max_requests_jitter", 1_000),
+        ("max_requests", 100_000),
+        ("max_requests_jitter", 10_000),
         ("limit_request_line", 4094),
         ("limit_request_fields", 50),
         ("limit_request_field_size", 8190),

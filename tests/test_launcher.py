@@ -233,6 +233,16 @@ _SERVER = (
 )
 
 
+_WAITING_SERVER = (
+    "from types import SimpleNamespace\n"
+    "from gunicorn.config import Config\n"
+    "from tokensvc import gunicorn_settings\n"
+    "print('loaded', flush=True)\n"
+    "gunicorn_settings.on_starting(SimpleNamespace(cfg=Config()))\n"
+    "print('listens', flush=True)\n"
+)
+
+
 class Launched(Running):
     """A script that calls `launcher.run`."""
 
@@ -257,27 +267,44 @@ class Launched(Running):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_before_gunicorn_is_there_starts_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    script = """
+def test_a_stop_before_the_store_is_there_ends_gunicorn_too_and_it_never_listens(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    script = f"""
         def start():
             say("starting")
             time.sleep(60)
-        sys.exit(launcher.run(["/bin/sh", "-c", "echo never"], {}, start))
+        sys.exit(launcher.run([sys.executable, "-c", {_WAITING_SERVER!r}], dict(os.environ), start))
     """
     with Launched(tmp_path, script) as launched:
         launched.said("starting")
+        launched.said("loaded")
         launched.send(number)
         assert launched.wait() == 0
-        assert "never" not in launched.log
-        assert "Traceback" not in launched.log
+        assert sorted(launched.log.splitlines()) == ["loaded", "starting"]
+
+
+def test_gunicorn_loads_itself_while_the_store_starts_and_listens_only_then(tmp_path: Path) -> None:
+    script = f"""
+        def start():
+            while "loaded" not in open({str(tmp_path / "log")!r}).read():
+                time.sleep(0.02)
+            say("store there")
+            return Store()
+        sys.exit(launcher.run([sys.executable, "-c", {_WAITING_SERVER!r}], dict(os.environ), start))
+    """
+    with Launched(tmp_path, script) as launched:
+        assert launched.wait() == 0
+        assert launched.log.splitlines() == ["loaded", "store there", "listens", "store stopped"]
 
 
 def test_a_stop_that_gunicorn_cannot_handle_yet_is_a_clean_end(tmp_path: Path) -> None:
-    script = """
-        sys.exit(launcher.run(["/bin/sh", "-c", "echo runs; exec sleep 60"], {}, Store))
+    server = f"{_WAITING_SERVER}import time; time.sleep(60)"
+    script = f"""
+        sys.exit(launcher.run([sys.executable, "-c", {server!r}], dict(os.environ), Store))
     """
     with Launched(tmp_path, script) as launched:
-        launched.said("runs")
+        launched.said("listens")
         assert launched.stop() == 0
         assert launched.log.endswith("store stopped\n")
 
@@ -336,17 +363,17 @@ def test_a_store_that_does_not_come_back_is_told_and_tried_for_again(tmp_path: P
 
 
 def test_a_store_that_does_not_start_at_all_is_told_to_who_asked(tmp_path: Path) -> None:
-    script = """
+    script = f"""
         def start():
             raise StoreFault("The disk is full.")
         try:
-            launcher.run(["/bin/sh", "-c", "echo never"], {}, start)
+            launcher.run([sys.executable, "-c", {_WAITING_SERVER!r}], dict(os.environ), start)
         except StoreFault as fault:
-            say(f"told: {fault}")
+            say(f"told: {{fault}}")
     """
     with Launched(tmp_path, script) as launched:
         assert launched.wait() == 0
-        assert launched.log == "told: The disk is full.\n"
+        assert launched.log.replace("loaded\n", "") == "told: The disk is full.\n"
 
 
 @pytest.mark.parametrize(

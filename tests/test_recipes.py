@@ -40,7 +40,7 @@ from tests.support.service import (
     serving,
     tokensvc,
 )
-from tokensvc import config, wiring
+from tokensvc import config, use_cases, wiring
 
 README: Final = (ROOT / "README.md").read_text()
 PAGE: Final = (ROOT / "docs/callers.md").read_text()
@@ -190,7 +190,7 @@ def test_every_block_has_its_case_here() -> None:
 def test_every_configuration_on_the_pages_is_one(place: Place, number: int) -> None:
     toml = (blocks(README, "toml") + blocks(PAGE, "toml"))[number]
     settings = place.load(toml.replace("…", "f" * 64))
-    assert wiring.caller_sources(settings)
+    assert use_cases.caller_sources(settings)
     assert wiring.profiles(settings)
 
 
@@ -437,7 +437,7 @@ def test_a_back_end_passes_on_what_it_fetches_with_a_key_that_was_just_made(
 def test_a_ticket_that_the_page_s_code_signs_is_known_by_the_page_s_configuration(place: Place) -> None:
     settings = place.load(titled(TICKETS, "toml"))
     ticket = run_python(titled(TICKETS, "python"), place.folder)["ticket_for"]("u1")
-    caller = wiring.caller_sources(settings)["app"].identify(ticket_in(ticket))
+    caller = use_cases.caller_sources(settings)["app"].identify(ticket_in(ticket))
     assert caller is not None
     assert (caller.subject, caller.profile, caller.once is not None) == ("u1", "avatars", True)
 

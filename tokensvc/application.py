@@ -7,7 +7,7 @@ import sys
 
 from flask import Flask
 
-from tokensvc import wiring
+from tokensvc import use_cases, wiring
 from tokensvc.adapters.aside import aside, within
 from tokensvc.adapters.demo_sign_in import COOKIE, DemoSignIn
 from tokensvc.adapters.logs import about, lines
@@ -41,10 +41,10 @@ def doors(settings: Settings) -> Doors:
     """All that the application is made of, for these settings; events go to standard error from now on."""
     REDACTION.learn(secrets_in(settings))
     lines.write_to(sys.stderr, settings.log)
-    nonces = wiring.nonce_store(settings)
-    sources = wiring.caller_sources(settings)
-    throttle = wiring.throttle(settings)
-    spans = wiring.spans()
+    nonces = use_cases.nonce_store(settings)
+    sources = use_cases.caller_sources(settings)
+    throttle = use_cases.throttle(settings)
+    spans = use_cases.spans()
 
     def ready() -> tuple[str, ...]:
         wiring.require_audit(settings)
@@ -55,28 +55,28 @@ def doors(settings: Settings) -> Doors:
     if settings.upload.enabled:
         files = wiring.file_store(settings)
         sweeper_of(settings, files).start()
-        accept = wiring.accept(settings, nonces, files, throttle)
+        accept = use_cases.accept(settings, nonces, files, throttle)
         uploads = uploads_of(settings, accept, files)
     return Doors(
-        wiring.issue(settings, nonces, sources, throttle),
+        use_cases.issue(settings, nonces, sources, throttle),
         ready,
         settings.cors.origins,
         settings.cors.max_age,
         settings.hosts,
         Peers.parse(settings.proxies),
         Redeeming(
-            wiring.redeem(settings, nonces),
-            wiring.introspect(settings, nonces),
-            wiring.revoke(settings, nonces),
-            wiring.explain(settings, nonces),
-            wiring.rights(sources, throttle),
+            use_cases.redeem(settings, nonces),
+            use_cases.introspect(settings, nonces),
+            use_cases.revoke(settings, nonces),
+            use_cases.explain(settings, nonces),
+            use_cases.rights(sources, throttle),
             Peers.parse(settings.forward_auth.trusted),
             throttle,
         ),
         uploads,
         demo,
-        wiring.audit(settings),
-        Measured(functools.partial(wiring.metrics().text, nonces.outstanding), wiring.rights(sources, throttle)),
+        use_cases.audit(settings),
+        Measured(functools.partial(use_cases.metrics().text, nonces.outstanding), use_cases.rights(sources, throttle)),
         wiring.stopping,
         begin=about.begin,
         begin_span=None if spans is None else spans.begin,
@@ -101,4 +101,4 @@ def sweeper_of(settings: Settings, files: FileStore) -> Sweeper:
     """Who tidies the file store up; not started."""
     place = settings.upload.store
     folder = settings.data_dir if isinstance(place, Bucket) else place or settings.data_dir / "files"
-    return Sweeper(files, folder / "sweep.lock", wiring.clock, wiring.audit(settings), aside)
+    return Sweeper(files, folder / "sweep.lock", wiring.clock, use_cases.audit(settings), aside)

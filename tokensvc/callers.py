@@ -9,12 +9,9 @@ from pydantic import SecretStr
 from tokensvc import config
 from tokensvc.adapters.api_keys import ApiKeys, Holder
 from tokensvc.adapters.callers.anonymous import Anonymous
-from tokensvc.adapters.callers.bearer import Bearer
 from tokensvc.adapters.callers.forwarded import Forwarded
-from tokensvc.adapters.callers.jwks import Jwks
 from tokensvc.adapters.callers.session import FlaskSession
 from tokensvc.adapters.callers.ticket import Tickets
-from tokensvc.adapters.callers.verifying_keys import KeySource, OneKey
 from tokensvc.adapters.demo_sign_in import DemoSignIn
 from tokensvc.core.addresses import Peers
 from tokensvc.core.keys import Secret
@@ -51,7 +48,12 @@ def _secret(text: SecretStr) -> Secret:
     return Secret(text.get_secret_value())
 
 
-def _bearer(name: str, source: config.BearerSource, clock: Clock, audit: Audit) -> Bearer:
+def _bearer(name: str, source: config.BearerSource, clock: Clock, audit: Audit) -> CallerSource:
+    # Keys of others, of any kind, need a large package, which is slow to load.
+    from tokensvc.adapters.callers.bearer import Bearer  # noqa: PLC0415
+    from tokensvc.adapters.callers.jwks import Jwks  # noqa: PLC0415
+    from tokensvc.adapters.callers.verifying_keys import KeySource, OneKey  # noqa: PLC0415
+
     if source.jwks_url is not None:
         keys: KeySource = Jwks(source.jwks_url, monotonic=time.monotonic, audit=audit)
     elif source.public_key is not None:

@@ -1,7 +1,8 @@
 """Runs gunicorn, and the embedded nonce store before, beside and after it.
 
-The store is started before the workers and stopped after the last of them, so that a restart loses nothing; if its
-supervisor dies it is started again. gunicorn cannot do this itself: its master reaps children it does not know.
+The store is there before gunicorn listens and is stopped after the last worker, so that a restart loses nothing; if its
+supervisor dies it is started again. gunicorn cannot do this itself: its master reaps children it does not know. But
+gunicorn loads itself while the store starts.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Final, Protocol
 
-from tokensvc.adapters import draining
+from tokensvc.adapters import beginning, draining
 from tokensvc.adapters.embedded import StoreFault
 from tokensvc.adapters.metrics_files import VARIABLE, fresh_directory
 
@@ -149,15 +150,8 @@ class _Launch:
         self._server.send_signal(signal.SIGTERM)
 
     def attend(self, command: Sequence[str], environment: Mapping[str, str]) -> int:
-        """Start the store, then gunicorn, and stay until gunicorn and all its workers have ended."""
-        if self._start_store is not None:
-            self._store = self._start_store()
-        self._asked_to_reload = False  # there was nothing to reload yet
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until it is known whom to pass one on to
-        try:
-            self._server = server = _start(command, environment)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        """Start the store and gunicorn, and stay until gunicorn and all its workers have ended."""
+        server = self._begin(command, environment)
         pidfd = os.pidfd_open(server.pid)
         try:
             while not select.select([pidfd], [], [], _LOOK_SECONDS)[0]:
@@ -169,6 +163,25 @@ class _Launch:
         status = server.wait()
         _see_off(server.pid)
         return self._judge(status)
+
+    def _begin(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start both at once; gunicorn waits for the store before it listens, and ends if that does not come."""
+        # No signal is handled until it is known whom to pass it on to, but for the time that the store takes.
+        with contextlib.ExitStack() as holding, _signals(signal.SIG_BLOCK, signal.SIG_UNBLOCK):
+            if self._start_store is not None and self.directory is not None:
+                holding.enter_context(beginning.held(self.directory))
+            server = _start(command, environment)
+            if self._start_store is not None:
+                try:
+                    with _signals(signal.SIG_UNBLOCK, signal.SIG_BLOCK):
+                        self._store = self._start_store()
+                except BaseException:
+                    server.kill()
+                    server.wait()
+                    raise
+            self._asked_to_reload = False  # there was nothing to reload yet
+            self._server = server
+        return server
 
     def stop_store(self) -> None:
         """End the store, if there is one."""
@@ -210,6 +223,15 @@ class _Launch:
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         self._tell(f"gunicorn {how}.")
         return OUTAGE
+
+
+@contextlib.contextmanager
+def _signals(how: int, afterwards: int) -> Iterator[None]:
+    signal.pthread_sigmask(how, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(afterwards, _SIGNALS)
 
 
 def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

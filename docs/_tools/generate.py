@@ -47,8 +47,8 @@ def _sections(command: click.Command, context: click.Context) -> list[str]:
     found = [_section(command, context)]
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
-            part = command.commands[name]
-            if not part.hidden:
+            part = command.get_command(context, name)
+            if part is not None and not part.hidden:
                 found += _sections(part, click.Context(part, info_name=name, parent=context))
     return found
 

@@ -73,8 +73,11 @@ def test_every_error_code_has_a_page_and_every_page_a_code() -> None:
 def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
     """Those that are listed, with their whole names."""
     yield path, command
-    for name, part in getattr(command, "commands", {}).items():
-        if not part.hidden:
+    context = click.Context(command)
+    group = command if isinstance(command, click.Group) else click.Group()
+    for name in group.list_commands(context):
+        part = group.get_command(context, name)
+        if part is not None and not part.hidden:
             yield from commands(part, f"{path} {name}")
 
 

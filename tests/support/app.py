@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tests.support.canaries import require_silence
 from tests.support.documented import require_documented
-from tokensvc import wiring
+from tokensvc import use_cases, wiring
 from tokensvc.adapters.demo_sign_in import COOKIE
 from tokensvc.adapters.logs import about
 from tokensvc.adapters.nonces import RedisNonces
@@ -165,20 +165,20 @@ class Service:
             self.redis,
             chance=secrets.token_bytes,
             on_fence=on_fence,
-            audit=wiring.audit(),
-            observe=wiring.metrics().store_answered,
+            audit=use_cases.audit(),
+            observe=use_cases.metrics().store_answered,
         )
-        throttle = wiring.throttle(self.settings)
-        sources = wiring.caller_sources(self.settings)
-        self.rights = wiring.rights(sources, throttle)
-        self.issue = replace(wiring.issue(self.settings, self.nonces, sources, throttle), clock=self.clock)
+        throttle = use_cases.throttle(self.settings)
+        sources = use_cases.caller_sources(self.settings)
+        self.rights = use_cases.rights(sources, throttle)
+        self.issue = replace(use_cases.issue(self.settings, self.nonces, sources, throttle), clock=self.clock)
         self.files = wiring.file_store(self.settings)
-        self.accept = replace(wiring.accept(self.settings, self.nonces, self.files, throttle), clock=self.clock)
-        self.redeem = replace(wiring.redeem(self.settings, self.nonces), clock=self.clock)
-        self.introspect = replace(wiring.introspect(self.settings, self.nonces), clock=self.clock)
-        self.revoke = replace(wiring.revoke(self.settings, self.nonces), clock=self.clock)
-        self.explain = replace(wiring.explain(self.settings, self.nonces), clock=self.clock)
-        self.rights = wiring.rights(sources, throttle)
+        self.accept = replace(use_cases.accept(self.settings, self.nonces, self.files, throttle), clock=self.clock)
+        self.redeem = replace(use_cases.redeem(self.settings, self.nonces), clock=self.clock)
+        self.introspect = replace(use_cases.introspect(self.settings, self.nonces), clock=self.clock)
+        self.revoke = replace(use_cases.revoke(self.settings, self.nonces), clock=self.clock)
+        self.explain = replace(use_cases.explain(self.settings, self.nonces), clock=self.clock)
+        self.rights = use_cases.rights(sources, throttle)
         self.app = create_app(self.doors())
         self.client = self.app.test_client()
 
@@ -203,8 +203,8 @@ class Service:
             ),
             uploads=uploads_of(self.settings, self.accept, self.files),
             demo=Demo(demo, COOKIE),
-            audit=wiring.audit(),
-            measured=Measured(functools.partial(wiring.metrics().text, self.nonces.outstanding), self.rights),
+            audit=use_cases.audit(),
+            measured=Measured(functools.partial(use_cases.metrics().text, self.nonces.outstanding), self.rights),
             begin=about.begin,
             stopping=lambda: False,
         )

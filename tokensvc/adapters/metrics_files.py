@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from .worker_figures import started
+from .processes import started
 
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Tells workers the directory; prometheus-client reads it too."""

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from tokensvc import wiring
-from tokensvc.config import ConfigurationError, Settings, cautions, schema
+from tokensvc.config import ConfigurationError, Settings, cautions
+from tokensvc.config.schema import schema
 from tokensvc.core.keys import KeyRing, fingerprint
 
 from .telling import USAGE, counted, json_option, lines_of, members_of, settings_or_exit, tell_json

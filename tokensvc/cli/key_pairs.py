@@ -16,7 +16,8 @@ from typing import Final
 import click
 
 from tokensvc import wiring
-from tokensvc.config import ConfigurationError, with_active, with_pair, without_pair
+from tokensvc.config import ConfigurationError
+from tokensvc.config.key_pairs import with_active, with_pair, without_pair
 from tokensvc.core.window import LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
 
 from .configuration import pairs_of, sentence_of

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from tokensvc import wiring
-from tokensvc.config import ConfigurationError, load_cases
+from tokensvc.config import ConfigurationError
+from tokensvc.config.cases import load_cases
 from tokensvc.core.cases import Case, objections
 from tokensvc.core.rehearsal import Rehearsed
 

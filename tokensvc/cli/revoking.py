@@ -8,7 +8,7 @@ from typing import BinaryIO, Final
 
 import click
 
-from tokensvc import wiring
+from tokensvc import use_cases, wiring
 from tokensvc.core.watermarks import Scope, Watermark
 from tokensvc.ports import Outcome
 
@@ -58,7 +58,7 @@ def revoke(
         return
     token, settings = read_token(file), settings_or_exit(wiring.load_settings, "Nothing was revoked")
     with answering(as_json):
-        outcome = wiring.revoke(settings, wiring.nonce_store(settings))(token, OPERATOR)
+        outcome = use_cases.revoke(settings, use_cases.nonce_store(settings))(token, OPERATOR)
     revoked = outcome is Outcome.REVOKED
     if as_json:
         tell_json({"revoked": int(revoked), "outcome": str(outcome)})
@@ -74,7 +74,7 @@ def _revoke_before(names: Mapping[Scope, str], source: str | None, second: int |
     ((scope, name),) = names.items()
     mark = Watermark(scope, name, wiring.clock() + 1 if second is None else second, source or "")
     with answering(as_json):
-        wiring.revoke(settings, wiring.nonce_store(settings)).before(mark, OPERATOR)
+        use_cases.revoke(settings, use_cases.nonce_store(settings)).before(mark, OPERATOR)
     if as_json:
         tell_json({"revoked": "watermark", "issued_before": mark.issued_before})
         return

@@ -12,8 +12,6 @@ import click
 
 from tokensvc import launcher, wiring
 from tokensvc.adapters import embedded
-from tokensvc.adapters.embedded.__main__ import main as run_store
-from tokensvc.adapters.logs import lines
 from tokensvc.config import ConfigurationError, Fault, Settings, cautions
 from tokensvc.core.doctor import Level
 from tokensvc.core.errors import Outage
@@ -68,6 +66,8 @@ def serve(bind: str | None, workers: int | None, drain: float) -> None:
 def store() -> None:
     """Run only the embedded nonce store of the data directory, for a gunicorn started by other means."""
     settings = settings_or_exit(wiring.load_settings)
+    from tokensvc.adapters.embedded.__main__ import main as run_store  # noqa: PLC0415 - `serve` runs it elsewhere
+
     if settings.redis_url is not None:
         click.echo("REDIS_URL is set: that store is used, and none of our own is started.", err=True)
         sys.exit(USAGE)
@@ -102,11 +102,10 @@ def launch(
     _require_files(settings)
     for warning in warnings:
         click.echo(f"Warning: {warning}", err=True)
-    lines.write_to(sys.stderr, settings.log)
     directory = wiring.store_directory(settings)
     start_store = None if settings.redis_url is not None else (lambda: embedded.start(directory))
     try:
-        status = launcher.run(command, environment, start_store, may_reload, drain_seconds, _tell)
+        status = launcher.run(command, environment, start_store, may_reload, drain_seconds, _telling(settings))
     except embedded.StoreFault as exc:
         click.echo(f"The embedded nonce store did not start: {exc}", err=True)
         sys.exit(OUTAGE)
@@ -119,8 +118,14 @@ def log_options(settings: Settings) -> list[str]:
     return console if settings.log == "console" else []
 
 
-def _tell(sentence: str) -> None:
-    lines.LOG.tell("warning", "launcher", {"message": sentence})
+def _telling(settings: Settings) -> Callable[[str], None]:
+    def tell(sentence: str) -> None:
+        from tokensvc.adapters.logs import lines  # noqa: PLC0415 - slow to load, and most launchers never tell a thing
+
+        lines.write_to(sys.stderr, settings.log)
+        lines.LOG.tell("warning", "launcher", {"message": sentence})
+
+    return tell
 
 
 def _require_files(settings: Settings) -> None:
@@ -164,8 +169,10 @@ def _may_reload(environment: Mapping[str, str]) -> bool:
 
 
 def _why_not_ready(settings: Settings) -> str:
+    from tokensvc import use_cases  # noqa: PLC0415 - all of a worker, and `serve` asks no store
+
     try:
-        wiring.nonce_store(settings).ready()
+        use_cases.nonce_store(settings).ready()
     except (ConfigurationError, Outage) as exc:
         return str(exc)
     return ""

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final
 
 import click
 
-from tokensvc import wiring
+from tokensvc import use_cases, wiring
 from tokensvc.config import Settings
 from tokensvc.core import upload
 from tokensvc.core.callers import Caller
@@ -65,7 +65,7 @@ def explain(file: BinaryIO, fields: dict[str, str], as_json: bool) -> None:
     """
     given, settings = read_given(file, fields), _settings()
     with answering(as_json):
-        tell = wiring.explain(settings, wiring.nonce_store(settings))
+        tell = use_cases.explain(settings, use_cases.nonce_store(settings))
         reasons = tell(given.version, given.credential, given.fields)
     if as_json:
         told = [{"code": str(one.code), "field": one.field, "detail": one.detail} for one in reasons]
@@ -97,7 +97,7 @@ def redeem(file: BinaryIO, fields: dict[str, str], key: str | None, as_json: boo
     """
     given, settings = read_given(file, fields), _settings()
     with answering(as_json):
-        spend = wiring.redeem(settings, wiring.nonce_store(settings))
+        spend = use_cases.redeem(settings, use_cases.nonce_store(settings))
         spent = spend(Spend(given.version, given.credential, given.fields, OPERATOR, key))
     grant = granted(spent)
     if as_json:

@@ -9,15 +9,11 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from .cases import load_cases
 from .cautions import cautions
 from .faults import ConfigurationError, Fault, faults_of
-from .key_pairs import with_active, with_pair, without_pair
 from .meaning import faults_in_meaning
 from .places import Bucket
 from .reading import configuration_file, read
-from .review import review
-from .schema import schema
 from .secrets import secrets_in
 from .settings import Settings
 from .sources import (
@@ -50,14 +46,8 @@ __all__ = [
     "cautions",
     "configuration_file",
     "load",
-    "load_cases",
     "parse_rate",
-    "review",
-    "schema",
     "secrets_in",
-    "with_active",
-    "with_pair",
-    "without_pair",
 ]
 
 
