@@ -8,7 +8,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 import pytest
@@ -19,6 +19,7 @@ from werkzeug.sansio.multipart import NEED_DATA, Data, Epilogue, Field, File, Mu
 
 from tokensvc.adapters.disk_files import DiskFiles
 from tokensvc.core.errors import Code, Outage, Refusal
+from tokensvc.core.upload import Kind
 from tokensvc.ports import Incoming
 from tokensvc.web.multipart import Form, FormLimits, read_form
 
@@ -471,6 +472,20 @@ def test_an_endless_body_is_refused_soon(reader: Reader, where: str) -> None:
     pieces = endless()
     reader.refused(Endless())
     assert read < 150
+
+
+@pytest.mark.parametrize("size", [30, 31])
+def test_what_is_a_video_is_told_by_a_whole_ordinary_file_even_if_more_comes_at_once(reader: Reader, size: int) -> None:
+    def inspect(content: BinaryIO, _name: str) -> Kind:
+        return Kind("video/mp4" if content.read() == b"film!" * 2 else "image/png")
+
+    limits, body = FormLimits(max_file_bytes=10, max_video_bytes=30), file((b"film!" * 7)[:size]) + END
+    if size > 30:
+        with pytest.raises(Refusal, match="larger than 30 bytes"):
+            read_form(io.BytesIO(body), CONTENT_TYPE, open_file=reader.open_file, limits=limits, inspect=inspect)
+    else:
+        read_form(io.BytesIO(body), CONTENT_TYPE, open_file=reader.open_file, limits=limits, inspect=inspect)
+        assert reader.files[0].content == b"film!" * 6
 
 
 def test_an_upload_of_25_mb_needs_no_memory_of_that_order(tmp_path: Path) -> None:

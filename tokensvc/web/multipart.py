@@ -181,8 +181,12 @@ def receive_within(
     """Take in what comes, or raise a Refusal when it is too large. `inspect` is as for `read_form`."""
     limit = limits.max_file_bytes
     for piece in content:
-        if file.size + len(piece) > limit and limit < limits.largest_file_bytes and _is_video(file, inspect):
-            limit = limits.largest_file_bytes
+        if file.size + len(piece) > limit and limit < limits.largest_file_bytes:
+            ordinary = limit - file.size
+            file.write(piece[:ordinary])
+            piece = piece[ordinary:]  # noqa: PLW2901 - the rest of it
+            if _is_video(file, inspect):
+                limit = limits.largest_file_bytes
         if file.size + len(piece) > limit:
             detail = f"The file is larger than {limit:,} bytes."
             raise Refusal(Code.TOO_LARGE, detail, "Send a smaller file.", field=FILE_FIELD)
