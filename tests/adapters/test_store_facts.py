@@ -124,8 +124,9 @@ def test_a_full_store_may_get_room(valkey: Valkey) -> None:
 
 
 def test_what_the_trial_wrote_ends_within_a_minute() -> None:
+    """And a second, for what is counted in a window."""
     with Valkey() as own:
         assert [finding.level for finding in trial(own.url)] == [Level.FINE]
         left = {key: own.command("TTL", key.decode()) for key in own.command("KEYS", "*")}
         assert {key for key, seconds in left.items() if seconds < 0} == {b"ik{00}:e", b"ik{00}:s"}
-        assert all(seconds <= 60 for seconds in left.values())
+        assert all(seconds <= 61 for seconds in left.values())

@@ -88,6 +88,17 @@ def test_the_sixty_first_in_the_minute_is_refused_and_nothing_of_it_is_kept(
     assert client.zcard(f"ik{{00}}:q:{quota.subject_id}:r") == 60
 
 
+def test_a_request_writes_no_more_than_its_record_and_its_counts(client: redis.Redis, store: RedisNonces) -> None:
+    """What a count's key lives until is written once a second, and what is written is synced to the disk."""
+    quota, until = some_quota(rate=Rate(1000, 600), per_day=1000, outstanding=1000), soon()
+    written = []
+    for _ in range(20):
+        before = client.info("persistence")["rdb_changes_since_last_save"]
+        assert record(store, quota, until=until).recorded
+        written.append(client.info("persistence")["rdb_changes_since_last_save"] - before)
+    assert sorted(written)[10] == 4
+
+
 def test_the_window_slides(store: RedisNonces) -> None:
     """One is let in when, and only when, the first of the last five is a second old."""
     quota = some_quota(rate=Rate(5, 1))
