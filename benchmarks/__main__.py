@@ -1,7 +1,7 @@
 """`make bench`, or `make bench ARGS=--quick`: starts the service and its peers, measures, and writes results/.
 
-It is bounded in time, stays on loopback, and ends all that it starts. `--only v1,express` measures just these, and
-`--curves` measures what an issue costs as something grows, too.
+It is bounded in time, stays on loopback, and ends all that it starts. `--only v1,express` measures just these. What an
+issue costs as something grows is measured by a whole run, and with `--curves` by the two short ones, too.
 """
 
 from __future__ import annotations
@@ -88,20 +88,20 @@ def _read_command_line() -> Asked:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--programs", type=Path, default=Path(".venv/peers/bin"), help="where the peers' programs are")
     parser.add_argument("--only", default="", help="names of cases, with commas between")
-    parser.add_argument("--curves", action="store_true", help="also as records, workers, batches and profiles grow")
+    parser.add_argument("--curves", action="store_true", help="with --quick or --only, the curves too")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     only = frozenset(filter(None, given.only.split(",")))
     if not only <= frozenset(NAMES):
         parser.error(f"the cases are {', '.join(NAMES)}")
     return Asked(
-        given.rounds or (3 if given.quick else 7),
+        given.rounds or (3 if given.quick else 5),
         given.seconds or (2 if given.quick else 5),
         given.workers,
         8 if given.quick else 24,
         given.programs.absolute(),
         only,
-        given.curves,
+        given.curves or not (given.quick or only),
         given.out,
     )
 
