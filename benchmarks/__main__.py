@@ -7,6 +7,7 @@ issue costs as something grows is measured by a whole run, and with `--curves` b
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -43,6 +44,7 @@ class Asked:
 def main() -> None:
     """Measure, print and write."""
     asked = _read_command_line()
+    os.sync()  # what was just installed is on its way to the disk, and each group of records would wait behind it
     with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
         bench = Bench(
             Path(name),

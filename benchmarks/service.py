@@ -108,7 +108,16 @@ def service(folder: Path, size: Size | None = None, store: str = "") -> Iterator
     port = processes.free_port()
     command = [_PYTHON, "-m", "tokensvc", "serve", "--bind", f"127.0.0.1:{port}", "--workers", str(size.workers)]
     with processes.server(command, environment, port, folder / "log", ("/auth", _as(API_KEYS[0]))) as running:
-        yield running
+        try:
+            yield running
+        except SystemExit as exc:
+            raise SystemExit(f"{exc}\n{_troubles(folder / 'log')}") from exc
+
+
+def _troubles(log: Path) -> str:
+    """The last lines of its log that are not about daily business."""
+    lines = [line for line in log.read_text().splitlines() if '"level": "info"' not in line]
+    return "\n".join(lines[-10:])
 
 
 def _as(api_key: str) -> dict[str, str]:
