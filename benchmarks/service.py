@@ -21,6 +21,9 @@ PRIVATE_KEY = "private_benchmark_0123456789abcdef"
 PUBLIC_KEY = "public_benchmark"
 API_KEYS = tuple(f"tsk_benchmark_{number}" for number in range(8))
 
+BATCH_SECONDS = 1.0
+"""A round of batches is no longer: 100,000 records a second, which stay for more than a minute, soon fill the store."""
+
 PARAMETERS = {
     "fileName": "picture-########.jpg",
     "folder": "/users/bench",
