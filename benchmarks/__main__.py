@@ -71,7 +71,7 @@ def main() -> None:
         extras = _with_curves(asked, extras)
     how = (
         f"{asked.workers} processes each, {load.CONNECTIONS} connections, {asked.rounds} rounds of "
-        f"{asked.seconds:g} s, the service in {service.ENVIRONMENT}"
+        f"{asked.seconds:g} s (of batches {service.BATCH_SECONDS:g}), the service in {service.ENVIRONMENT}"
     )
     text = report.page(seen, half, resting, goals(seen, extras), how, alone)
     asked.out.mkdir(exist_ok=True)
