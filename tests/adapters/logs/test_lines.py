@@ -145,12 +145,20 @@ def test_many_lines_are_few_writes_and_each_of_them_is_whole(tmp_path: Path, mon
 
 @pytest.mark.parametrize("broken", ["closed", "full"])
 def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, broken: str) -> None:
-    stream = Path("/dev/full" if broken == "full" else tmp_path / "log").open("w")  # noqa: SIM115 - it is closed here or there
+    path = Path("/dev/full" if broken == "full" else tmp_path / "log")
+    stream = path.open("w")
     if broken == "closed":
         stream.close()
     with lines.written_to(stream):
         EventLog().note("issued", {})
     stream.close()
+
+
+def test_neither_does_one_that_is_no_file_and_was_closed() -> None:
+    stream = io.StringIO()
+    stream.close()
+    with lines.written_to(stream):
+        EventLog().note("issued", {})
 
 
 def test_nothing_is_written_before_it_is_said_where(capfd: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,8 @@ class Sink:
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
         except (io.UnsupportedOperation, AttributeError):
-            stream.write(line + "\n")  # it is no file
+            with suppress(OSError, ValueError):
+                stream.write(line + "\n")  # it is no file
         except (OSError, ValueError):
             return  # full, gone, or closed
 
