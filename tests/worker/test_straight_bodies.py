@@ -6,6 +6,8 @@ With our worker class and with gunicorn's own, which are asked the same.
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,6 +17,30 @@ from .servers import Pair, alike, one_answer, pair
 
 pytestmark = pytest.mark.alone
 BODY: Final = b"".join(b"%07d\n" % number for number in range(50_000))
+BESIDE_OTHERS: Final = """
+from gevent import monkey
+monkey.patch_all()
+import socket
+import gevent
+from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.unreader import SocketUnreader
+from tokensvc.adapters.server_bodies import straight
+
+client, server = socket.socketpair()
+client.sendall(bytes(500))
+turns = []
+
+def another():
+    while True:
+        turns.append(True)
+        gevent.sleep(0)
+
+gevent.spawn(another)
+read = straight(Body(LengthReader(SocketUnreader(server), 500)))
+for _ in range(5):
+    assert read(memoryview(bytearray(100))) == 100
+print(len(turns))
+"""
 NEXT: Final = b"GET /last/empty HTTP/1.1\r\nHost: shop.example\r\n\r\n"
 
 
@@ -76,3 +102,8 @@ def test_one_in_chunks_is_left_to_gunicorn(servers: Pair) -> None:
     answered = alike(servers, [head("-,1000,99", "Transfer-Encoding: chunked") + b"4\r\nbody\r\n0\r\n\r\n" + NEXT])
     assert b"not straight" in answered
     assert answers(answered) == (2, True)
+
+
+def test_a_quick_client_whose_bytes_are_all_there_lets_others_have_their_turn_before_each_read() -> None:
+    told = subprocess.run([sys.executable, "-c", BESIDE_OTHERS], capture_output=True, text=True, check=True)
+    assert int(told.stdout) >= 5
