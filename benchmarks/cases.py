@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
@@ -93,8 +92,8 @@ class Bench:
 
     def _sent(self, name: str, label: str, running: Running, requests: list[bytes]) -> Case:
         file = load.write_requests(self.file(name), requests)
-        longest = service.BATCH_SECONDS if name.startswith("batch") else math.inf
-        return Case(name, label, running, lambda seconds: lambda: load.send(running.port, file, min(seconds, longest)))
+        longest = [service.BATCH_SECONDS] if name.startswith("batch") else []
+        return Case(name, label, running, load.sending(running.port, file, *longest))
 
     def _redeeming(self, seconds: float) -> Callable[[], Answered]:
         port = self.service.port

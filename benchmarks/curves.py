@@ -5,7 +5,6 @@ The servers of one curve run side by side and are asked in turn, so that a curve
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -153,7 +152,7 @@ def _batches(folder: Path, stack: ExitStack) -> _Planned:
             name = f"{number} {version}"
             requests = service.batch_requests(version, number)
             file = load.write_requests(folder / f"batch-{version}-{number}", requests)
-            cases.append(_case(name, running, file, service.BATCH_SECONDS))
+            cases.append(Case(name, name, running, load.sending(running.port, file, service.BATCH_SECONDS)))
             divisor[name] = number
     return _Planned("Credentials in a batch", cases, divisor, {})
 
@@ -170,5 +169,5 @@ def _configured(folder: Path, stack: ExitStack) -> _Planned:
     return _Planned("Profiles and api keys", cases, {}, notes)
 
 
-def _case(name: str, running: Running, file: Path, longest: float = math.inf) -> Case:
-    return Case(name, name, running, lambda seconds: lambda: load.send(running.port, file, min(seconds, longest)))
+def _case(name: str, running: Running, file: Path) -> Case:
+    return Case(name, name, running, load.sending(running.port, file))

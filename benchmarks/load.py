@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,3 +79,8 @@ def send(
     if figures["refused"] > most_refused or figures["broken"] > most_broken:
         raise SystemExit(f"{figures['refused']} refused, {figures['broken']} broken, of {requests.name} at {port}")
     return Answered(figures["requests"], figures["seconds"], figures["p50"], figures["p99"], figures["worst"])
+
+
+def sending(port: int, requests: Path, longest: float = math.inf) -> Callable[[float], Callable[[], Answered]]:
+    """For a `rounds.Case`: rounds of `send`, none of them longer than that many seconds."""
+    return lambda seconds: lambda: send(port, requests, min(seconds, longest))

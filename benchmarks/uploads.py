@@ -6,7 +6,7 @@ import http.client
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import count
 
 from .load import Answered
@@ -52,8 +52,7 @@ def send(port: int, requests: Sequence[Request]) -> Answered:
     def work() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         while waiting and not failed:
-            method, path, headers, body = waiting.pop()
-            took.append(_timed(lambda: _ask(connection, method, path, headers, body, failed)))  # noqa: B023 - now
+            took.append(_ask(connection, *waiting.pop(), failed))
         connection.close()
 
     threads = [threading.Thread(target=work) for _ in range(_CONNECTIONS)]
@@ -69,12 +68,6 @@ def send(port: int, requests: Sequence[Request]) -> Answered:
     return Answered(len(took), seconds, took[len(took) // 2], took[len(took) * 99 // 100], took[-1])
 
 
-def _timed(function: Callable[[], None]) -> float:
-    started = time.monotonic()
-    function()
-    return (time.monotonic() - started) * 1000
-
-
 def _ask(
     connection: http.client.HTTPConnection,
     method: str,
@@ -82,9 +75,12 @@ def _ask(
     headers: dict[str, str],
     body: bytes,
     failed: list[str],
-) -> None:
+) -> float:
+    """Milliseconds until the answer was there."""
+    started = time.monotonic()
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
     text = answer.read()
     if answer.status not in (200, 201, 204):
         failed.append(f"{answer.status} {text[:500]!r}")
+    return (time.monotonic() - started) * 1000

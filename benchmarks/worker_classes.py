@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from . import load, processes, rounds, service
 from .rounds import Case
@@ -28,7 +28,7 @@ _FIELDS = (
 )
 
 
-def app(_environ: dict[str, Any], start: Any) -> Iterable[bytes]:  # noqa: ANN401 - WSGI's
+def app(_environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
     """An answer as long as one with a credential."""
     start("200 OK", list(_FIELDS))
     return [_BODY]
@@ -46,15 +46,10 @@ def main() -> None:
             command += ["--bind", f"127.0.0.1:{port}", "benchmarks.worker_classes:app"]
             log = Path(name) / worker_class
             running = stack.enter_context(processes.server(command, os.environ, port, log))
-            send = _sending(port, requests)
-            cases.append(Case(worker_class, worker_class, running, send))
+            cases.append(Case(worker_class, worker_class, running, load.sending(port, requests)))
         for figures in rounds.interleaved(cases, 5, 2, lambda _: None).values():
             least, most = figures.spread
             print(f"{figures.label:24} {figures.cpu_us:6.1f} µs a request ({least:.1f}-{most:.1f})")
-
-
-def _sending(port: int, requests: Path) -> Any:  # noqa: ANN401 - as `Case` has it
-    return lambda seconds: lambda: load.send(port, requests, seconds)
 
 
 if __name__ == "__main__":

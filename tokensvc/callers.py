@@ -49,10 +49,9 @@ def _secret(text: SecretStr) -> Secret:
 
 
 def _bearer(name: str, source: config.BearerSource, clock: Clock, audit: Audit) -> CallerSource:
-    # Keys of others, of any kind, need a large package, which is slow to load.
-    from tokensvc.adapters.callers.bearer import Bearer  # noqa: PLC0415
-    from tokensvc.adapters.callers.jwks import Jwks  # noqa: PLC0415
-    from tokensvc.adapters.callers.verifying_keys import KeySource, OneKey  # noqa: PLC0415
+    from tokensvc.adapters.callers.bearer import Bearer  # noqa: PLC0415 - cryptography comes with it, slow to load
+    from tokensvc.adapters.callers.jwks import Jwks  # noqa: PLC0415 - the same
+    from tokensvc.adapters.callers.verifying_keys import KeySource, OneKey  # noqa: PLC0415 - the same
 
     if source.jwks_url is not None:
         keys: KeySource = Jwks(source.jwks_url, monotonic=time.monotonic, audit=audit)

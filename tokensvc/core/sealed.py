@@ -28,7 +28,7 @@ def seal(secret: bytes, about: str, plain: bytes, random: bytes) -> str:
 def unseal(secret: bytes, about: str, text: str) -> bytes | None:
     """What was sealed, or nothing if it was so with another secret, is about something else, or was changed."""
     from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as said above
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - as said above
 
     box = base64.urlsafe_b64decode(text)
     try:

@@ -220,7 +220,8 @@ def test_certificates_are_for_every_server(url: str) -> None:
     with contextlib.closing(connect_any(url, connections=1)) as client:
         clients = [client.node(("h1", 6379))] if isinstance(client, Cluster) else [client]
         if "sentinel" in url:
-            clients += clients[0].connection_pool.sentinel_manager.sentinels  # type: ignore[attr-defined] # of its pool alone
+            pool: Any = clients[0].connection_pool  # of sentinels' own kind
+            clients += pool.sentinel_manager.sentinels
         for one in clients:
             connection = first_connection(one)
             assert (connection.ca_certs, connection.certfile, connection.keyfile) == ("/ca.pem", "/us.pem", "/us.key")

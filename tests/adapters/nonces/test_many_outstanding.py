@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -72,21 +73,19 @@ def test_all_that_are_outstanding_outlive_a_restart_and_are_good_once(server: Va
 
         def record(part: Sequence[NonceId]) -> Tally:
             for nonce in part:
-                request = new_request()
-                again(lambda: store.record(nonce, grant=GRANT, until=until, request=request))  # noqa: B023 - at once
+                again(partial(store.record, nonce, grant=GRANT, until=until, request=new_request()))
             return Tally({Outcome.SPENT: len(part)})
 
         def record_batches(part: Sequence[NonceId]) -> Tally:
             for first in range(0, len(part), BATCH):
-                entries, request = [Entry(nonce, GRANT, until) for nonce in part[first : first + BATCH]], new_request()
-                again(lambda: store.record_batch(entries, request=request))  # noqa: B023 - at once
+                entries = [Entry(nonce, GRANT, until) for nonce in part[first : first + BATCH]]
+                again(partial(store.record_batch, entries, request=new_request()))
             return Tally({Outcome.SPENT: len(part)})
 
         def redeem(part: Sequence[NonceId]) -> Tally:
             outcomes = Tally()
             for nonce in part:
-                request = new_request()
-                outcomes[again(lambda: store.redeem(nonce, request=request)).outcome] += 1  # noqa: B023 - at once
+                outcomes[again(partial(store.redeem, nonce, request=new_request())).outcome] += 1
             return outcomes
 
         said.append(f"recorded {shared_out(nonces[:some], record):,.0f} a second one by one")

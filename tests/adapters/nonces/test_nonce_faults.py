@@ -120,7 +120,7 @@ def fill(store: RedisNonces) -> list[NonceId]:
     """Record until the store refuses, and return what it took."""
     recorded = []
     for size in (50_000, 500, 1):
-        with pytest.raises(Outage, match="is full"):  # noqa: PT012 - which call it is does not matter
+        with pytest.raises(Outage, match="is full"):  # noqa: PT012 - one of them meets the end of the room
             for _ in range(10_000):
                 nonce = new_nonce()
                 store.record(nonce, grant="x" * size, until=soon(), request=new_request())

@@ -43,7 +43,7 @@ def entries(count: int, until: int | None = None) -> list[Entry]:
 
 
 def quota(**limits: int | Rate) -> Quota:
-    return Quota(new_request(), **limits)  # type: ignore[arg-type] # each by its name
+    return Quota(new_request(), **limits)  # type: ignore[arg-type] # mypy takes each limit for any of them
 
 
 def test_each_is_redeemed_once_with_its_own_grant(store: RedisNonces) -> None:

@@ -44,7 +44,7 @@ def issued(store: RedisNonces) -> NonceId:
 
 def snapshot(client: redis.Redis) -> dict[bytes, bytes]:
     """Every key, as it is now."""
-    return {key: client.dump(key) for key in client.scan_iter()}  # type: ignore[misc] # redis-py: or an awaitable
+    return {key: client.dump(key) for key in client.scan_iter()}  # type: ignore[misc] # redis-py types answers of both its clients as one
 
 
 def go_back(client: redis.Redis, then: Mapping[bytes, bytes]) -> None:
