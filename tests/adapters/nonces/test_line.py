@@ -17,7 +17,8 @@ import redis
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.valkey import Valkey, wait_until
 from tokensvc.adapters.redis_client import connect
-from tokensvc.adapters.redis_client.line import Line, Lined, _Question, pack
+from tokensvc.adapters.redis_client.calls import pack, whole
+from tokensvc.adapters.redis_client.line import Line, Lined, _Question
 
 ECHO = "return ARGV[1]"
 
@@ -36,7 +37,7 @@ def echo(client: Lined, text: str) -> Any:
 @contextlib.contextmanager
 def busy(line: Line) -> Iterator[None]:
     """Meanwhile somebody asks."""
-    asking = _Question(b"")
+    asking = _Question(whole(()))
     line._is_asked = asking.asks_for_all = True
     try:
         yield
