@@ -8,7 +8,7 @@ server's work before a script begins, and what the script does before it looks a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, TypeVar
 
 MOST_JOINED: Final = 128
 """The server does nothing else while it runs a script: so many take it a few milliseconds."""
@@ -17,64 +17,60 @@ MOST_JOINED_BYTES: Final = 1 << 17
 """Of the arguments of one call for several."""
 
 
-class Call(NamedTuple):
-    """A command, packed: as a whole, or what of it is its own if it may be joined."""
+class Call:
+    """A command, packed: as a whole, or if it `may_join` what of it is its own.
 
-    arguments: bytes
-    shared: tuple[str | int, str | int] | None = None
-    """The script's SHA-1 and the key that all in a group have; None for what goes as it is."""
-    key: bytes = b""
-    number: int = 0
-    """How many arguments there are."""
+    Such a one is `EVALSHA sha 2 shared own argument …`, of a script that takes several.
+    """
 
+    __slots__ = ("key", "number", "script", "shared", "text")
 
-def whole(parts: Sequence[str | int]) -> Call:
-    """A command that goes as it is."""
-    return Call(pack(parts))
-
-
-def joinable(parts: Sequence[str | int]) -> Call:
-    """`EVALSHA sha 2 shared own argument …`, of a script that takes several."""
-    _, sha, _, shared, own, *arguments = parts
-    return Call(_packed(arguments), (sha, shared), _packed((own,)), len(arguments))
+    def __init__(self, parts: Sequence[str | int], *, may_join: bool) -> None:
+        if not may_join:
+            self.shared, self.text = "", pack(parts)
+            return
+        _, self.script, _, self.shared, own, *arguments = map(str, parts)
+        self.key, self.text, self.number = _packed([own]), _packed(arguments), len(arguments)
 
 
-def groups(calls: Iterable[Call]) -> list[list[int]]:
-    """The places of those that go as one: the same script and key, and no more than the bounds."""
-    made: list[list[int]] = []
-    last: dict[tuple[str | int, str | int], tuple[list[int], int]] = {}
-    for place, call in enumerate(calls):
-        if call.shared is None:
-            made.append([place])
+AnyCall = TypeVar("AnyCall", bound=Call)
+
+
+def groups(calls: Iterable[AnyCall]) -> list[list[AnyCall]]:
+    """Those that go as one: of the same script and shared key, and no more than the bounds."""
+    made: list[list[AnyCall]] = []
+    last: dict[tuple[str, str], tuple[list[AnyCall], int]] = {}
+    for call in calls:
+        if not call.shared:
+            made.append([call])
             continue
-        group, size = last.get(call.shared, ([], 0))
-        size += len(call.arguments)
+        name, length = (call.script, call.shared), len(call.text)
+        group, size = last.get(name, ([], 0))
+        size += length
         if not group or len(group) == MOST_JOINED or size > MOST_JOINED_BYTES:
-            group, size = [], len(call.arguments)
+            group, size = [], length
             made.append(group)
-        group.append(place)
-        last[call.shared] = group, size
+        group.append(call)
+        last[name] = group, size
     return made
 
 
-def pack_group(calls: Sequence[Call]) -> bytes:
+def pack_group(calls: Sequence[Call]) -> str:
     """All of a group as one command."""
-    shared, number = calls[0].shared, calls[0].number
-    if shared is None:
-        return calls[0].arguments
-    sha, key = shared
-    head = f"*{4 + len(calls) * (1 + number)}\r\n".encode() + _packed(("EVALSHA", sha, 1 + len(calls), key))
-    return b"".join([head, *[call.key for call in calls], *[call.arguments for call in calls]])
+    first, keys = calls[0], len(calls) + 1
+    if not first.shared:
+        return first.text
+    head = f"*{3 + keys + len(calls) * first.number}\r\n" + _packed(["EVALSHA", first.script, str(keys), first.shared])
+    return "".join([head, *[call.key for call in calls], *[call.text for call in calls]])
 
 
-def pack(parts: Sequence[str | int]) -> bytes:
+def pack(parts: Sequence[str | int]) -> str:
     """One command."""
-    return f"*{len(parts)}\r\n".encode() + _packed(parts)
+    return f"*{len(parts)}\r\n" + _packed([str(part) for part in parts])
 
 
-def _packed(parts: Sequence[str | int]) -> bytes:
-    texts = [str(part) for part in parts]
+def _packed(texts: Sequence[str]) -> str:
     packed = "".join([f"${len(text)}\r\n{text}\r\n" for text in texts])
     if not packed.isascii():  # lengths are bytes
         packed = "".join([f"${len(text.encode())}\r\n{text}\r\n" for text in texts])
-    return packed.encode()
+    return packed

@@ -17,19 +17,19 @@ from typing import Any, Final
 import redis
 from redis.connection import BlockingConnectionPool
 
-from .calls import Call, groups, joinable, pack_group, whole
+from .calls import Call, groups, pack_group
 from .waits import Wait, new_wait
 
 _NOT_ANSWERED: Final = object()
 
 
-class _Question:
-    """A packed command, and what came of it: an answer, or the error to raise."""
+class _Question(Call):
+    """What is asked, and what came of it: an answer, or the error to raise."""
 
-    __slots__ = ("answer", "asks_for_all", "call", "wait")
+    __slots__ = ("answer", "asks_for_all", "wait")
 
-    def __init__(self, call: Call) -> None:
-        self.call = call
+    def __init__(self, parts: Sequence[str | int], *, may_join: bool) -> None:
+        super().__init__(parts, may_join=may_join)
         self.answer: Any = _NOT_ANSWERED
         self.asks_for_all = False
         self.wait: Wait | None = None
@@ -57,7 +57,7 @@ class Line:
         """
         if self._pid != os.getpid():  # the connection is the parent's, and its lock may be held for ever
             self._begin(os.getpid())
-        question = _Question(joinable(parts) if may_join else whole(parts))
+        question = _Question(parts, may_join=may_join)
         try:
             self._wait(question)
             if question.asks_for_all:
@@ -98,7 +98,7 @@ class Line:
         """Send all and read all answers. Whatever happens, none is left without one."""
         try:
             connection = self._connected()
-            together = [[questions[place] for place in places] for places in groups([each.call for each in questions])]
+            together = groups(questions)
             while together:
                 refused = _answer(connection, together)
                 together = [[question] for group in refused for question in group]
@@ -138,12 +138,12 @@ class Line:
             self._connection.disconnect()
 
 
-def _answer(connection: Any, together: Sequence[Sequence[_Question]]) -> list[Sequence[_Question]]:  # noqa: ANN401 - as above
+def _answer(connection: Any, together: Sequence[list[_Question]]) -> list[list[_Question]]:  # noqa: ANN401 - as above
     """Send all groups, each as one command, and read all answers. Returns those of several that are to be asked singly.
 
     An error does not say whose it is, nor what was done before it: each question finds out about its own.
     """
-    connection.send_packed_command([b"".join([pack_group([each.call for each in group]) for group in together])])
+    connection.send_packed_command(["".join([pack_group(group) for group in together]).encode()])
     refused = []
     for group in together:
         try:
@@ -154,7 +154,7 @@ def _answer(connection: Any, together: Sequence[Sequence[_Question]]) -> list[Se
             else:
                 refused.append(group)
             continue
-        if group[0].call.shared is None:
+        if not group[0].shared:
             group[0].answer = answer
         else:
             for place, question in enumerate(group):
