@@ -5,6 +5,7 @@ The servers of one curve run side by side and are asked in turn, so that a curve
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -65,6 +66,16 @@ def ratio(made: Sequence[Curve], over: str, under: str, *, rate: bool = False) -
             if rate:
                 return first.median(lambda each: each.answered.rate) / second.median(lambda each: each.answered.rate)
             return first.cpu_us / second.cpu_us
+    return None
+
+
+def room(made: Sequence[Curve], over: str, under: str) -> float | None:
+    """How many times as many requests a second these cores have room for, with all that runs on them beside it."""
+    for curve in made:
+        if over in curve.points and under in curve.points:
+            first, second = curve.points[over], curve.points[under]
+            all_us = first.cpu_us + first.median(lambda each: each.answered.generator_us)
+            return len(os.sched_getaffinity(0)) * 1e6 / all_us / second.median(lambda each: each.answered.rate)
     return None
 
 
