@@ -139,9 +139,7 @@ class Connection:
 
     def _answer(self, asked: dict[str, str], body: bytes) -> bool:
         """Answer one request. Answers whether the connection may be kept."""
-        environ = self._environ.copy()
-        environ.update(asked)
-        environ["wsgi.input"] = io.BytesIO(body)
+        environ = {**self._environ, **asked, "wsgi.input": io.BytesIO(body)}
         if self._named_by_host:
             name, *port = asked["HTTP_HOST"].split(":")
             environ["SERVER_NAME"], environ["SERVER_PORT"] = name, port[0] if port else "80"
