@@ -51,7 +51,7 @@ def _straight(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         return _answer(start, b"not straight")
     view = memoryview(bytearray(int(size)))
     for _ in range(int(most)):
-        received = readinto(view)
+        received = readinto(view, 9.0)
         body += view[:received]
         if not received:
             break

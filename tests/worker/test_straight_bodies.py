@@ -38,7 +38,7 @@ def another():
 gevent.spawn(another)
 read = straight(Body(LengthReader(SocketUnreader(server), 500)))
 for _ in range(5):
-    assert read(memoryview(bytearray(100))) == 100
+    assert read(memoryview(bytearray(100)), 9.0) == 100
 print(len(turns))
 """
 NEXT: Final = b"GET /last/empty HTTP/1.1\r\nHost: shop.example\r\n\r\n"

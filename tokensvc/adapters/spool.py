@@ -40,10 +40,10 @@ class SpooledFile:
         """Append, or raise Outage when the disk does not take it."""
         if self._descriptor < 0:
             raise ValueError("the file is sealed or discarded")
-        rest = memoryview(chunk)
-        with faults_as_outages():
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+        try:
+            write_all(self._descriptor, chunk)
+        except OSError as exc:
+            raise _outage(exc) from exc
         self._hash.update(chunk)
         self.size += len(chunk)
 
@@ -118,6 +118,13 @@ def written_before(path: Path, limit: int) -> bool:
         return False
 
 
+def write_all(descriptor: int, content: bytes | memoryview) -> None:
+    """Write it whole, or raise OSError."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def unlink(path: Path) -> None:
     """Remove a file of ours if that works; what stays, a sweep finds."""
     with contextlib.suppress(OSError):
@@ -130,6 +137,10 @@ def faults_as_outages() -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno in _FULL:
-            raise Outage("There is no room left for files.", retry_after=60) from exc
-        raise Outage(f"The file store does not work: {exc.strerror or 'unknown reason'}.") from exc
+        raise _outage(exc) from exc
+
+
+def _outage(fault: OSError) -> Outage:
+    if fault.errno in _FULL:
+        return Outage("There is no room left for files.", retry_after=60)
+    return Outage(f"The file store does not work: {fault.strerror or 'unknown reason'}.")

@@ -149,7 +149,7 @@ class Accept:
         file.seal()
         account, chance = authority.pair.account, chance_of(request)
         stored = keep(self.files, account, settled, file, kind, now=self.clock(), chance=chance, commit=commit)
-        if authority.nonce is not None:
+        if authority.nonce is not None and offer.key is not None:  # without a key nobody can send this request again
             self._finish(authority.nonce, request, f"{stored.version_id} {stored.file_path}")
         self.audit.note(
             "stored",
