@@ -63,7 +63,7 @@ class DiskFiles:
         """
         sealed = require_sealed(incoming, file.sha256, file.size)
         with faults_as_outages():
-            kept = self._blocking(self._publish, sealed.path, file, replace=replace)
+            kept = self._blocking(self._publish, sealed, file, replace=replace)
         sealed.discard()
         return kept
 
@@ -97,7 +97,8 @@ class DiskFiles:
             unlink(path)
         return len(debris)
 
-    def _publish(self, content: Path, file: StoredFile, *, replace: bool) -> StoredFile:
+    def _publish(self, content: SpooledFile, file: StoredFile, *, replace: bool) -> StoredFile:
+        content.sync()
         entry = self._entry(file.account, file.file_path)
         held = self._object(file.version_id)
         _make_folder(entry.parent)
@@ -112,7 +113,7 @@ class DiskFiles:
                     raise NameTaken(file.file_path)
                 file = file.after(current)
             try:
-                os.link(content, held)  # never onto another file, as a rename would
+                os.link(content.path, held)  # never onto another file, as a rename would
                 undo.callback(unlink, held)
             except FileExistsError:
                 _require_same_bytes(held, file.sha256)

@@ -38,7 +38,7 @@ class SpooledFile:
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Append, or raise Outage when the disk does not take it."""
-        if self._descriptor < 0:
+        if self._descriptor < 0 or self.sha256 is not None:
             raise ValueError("the file is sealed or discarded")
         try:
             write_all(self._descriptor, chunk)
@@ -48,16 +48,26 @@ class SpooledFile:
         self.size += len(chunk)
 
     def seal(self) -> str:
-        """Make the bytes durable, if they stay here, and return their SHA-256 in hex; again, the same."""
+        """No more bytes will come: return their SHA-256 in hex; again, the same."""
         if self.sha256 is None:
             if self._descriptor < 0:
                 raise ValueError("the file is discarded")
-            if self._durable:
-                with faults_as_outages():
-                    self._blocking(os.fsync, self._descriptor)
-            self._close()
+            if not self._durable:
+                self._close()
             self.sha256 = self._hash.hexdigest()
         return self.sha256
+
+    def secure(self) -> None:
+        """Make the bytes durable, if they stay here; again, nothing."""
+        if self._descriptor >= 0:
+            with faults_as_outages():
+                self._blocking(self.sync)
+
+    def sync(self) -> None:
+        """As `secure`, in this thread, and with the disk's own errors."""
+        if self._descriptor >= 0:
+            os.fsync(self._descriptor)
+            self._close()
 
     def open(self) -> BinaryIO:
         """Read from the start, through a handle of its own. Not after `keep` or `discard`."""
