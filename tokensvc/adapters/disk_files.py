@@ -101,10 +101,11 @@ class DiskFiles:
         content.sync()
         entry = self._entry(file.account, file.file_path)
         held = self._object(file.version_id)
-        _make_folder(entry.parent)
-        _make_folder(held.parent)
+        its_index, its_objects = entry.parent, held.parent
+        _make_folder(its_index)
+        _make_folder(its_objects)
         # The lock comes first: who finds bytes under this version's name then knows that they are of a killed worker.
-        with _locked(entry.parent) as folder, contextlib.ExitStack() as undo:
+        with _locked(its_index) as folder, contextlib.ExitStack() as undo:
             current = _read_document(entry)
             if current is not None:
                 if (same := current.at_version(file.version_id)) is not None:
@@ -118,7 +119,7 @@ class DiskFiles:
             except FileExistsError:
                 _require_same_bytes(held, file.sha256)
                 os.utime(held)  # it is old enough to be swept
-            _sync_folder(held.parent)
+            _sync_folder(its_objects)
             document = self._write_document(file, undo)
             document.replace(entry)
             # Visible from here on. Taking it back could take away what another has put in its place since.
