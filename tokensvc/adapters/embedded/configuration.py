@@ -39,7 +39,7 @@ reads of it in the log and starts a new epoch."""
 
 APP_COMMANDS: Final = (
     "eval", "evalsha", "script|load", "get", "set", "info", "time", "ping", "client|setinfo", "client|setname",
-    "hello", "auth", "scan", "dbsize", "pttl",
+    "hello", "auth", "scan", "dbsize", "pttl", "exists",
 )  # fmt: skip
 """All that the service's user may call, from Lua too, and on keys that start with `ik` only."""
 
