@@ -25,6 +25,7 @@ from tokensvc.adapters.redis_client import connect
 HANG_GUARD_SECONDS = 20.0
 APP_RIGHTS = (
     "~ik* -@all +eval +evalsha +script|load +get +set +info +time +ping +client|setname +client|setinfo +hello +auth "
+    "+exists "
     "(~ik{??}:q:* +zadd +zcard +zcount +zrange +zrem +zremrangebyscore +expire +expireat) "
     "(~ikt:* +lindex +lpush +ltrim +expire)"
 )

@@ -74,6 +74,7 @@ def test_the_settings_in_force(store: Store, home: Home) -> None:
         "no-appendfsync-on-rewrite": "no",
         "aof-load-truncated": "yes",
         "auto-aof-rewrite-min-size": "16777216",
+        "rdbcompression": "no",
         "save": "",
         "maxmemory": "268435456",
         "maxmemory-policy": "noeviction",

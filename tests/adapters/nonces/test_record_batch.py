@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_nonce, new_request, soon, store_on
-from tests.support.valkey import Valkey
+from tests.support.valkey import APP_RIGHTS, Valkey, patient, wait_until
 from tokensvc.adapters.nonces import RedisNonces, scripts
 from tokensvc.adapters.nonces.arguments import batch_texts
 from tokensvc.adapters.nonces.keys import nonce_key
@@ -72,6 +72,56 @@ def test_those_that_exist_are_named(store: RedisNonces) -> None:
     assert recording.outcome is RecordOutcome.EXISTS
     assert set(recording.known) <= {3, 17}
     assert recording.known
+
+
+def test_one_that_has_ended_is_new_again(valkey: Valkey) -> None:
+    with contextlib.closing(valkey.client()) as client:
+        store, batch = RedisNonces(client, chance=os.urandom), entries(3)
+        valkey.command("SET", nonce_key(batch[1].nonce, 0), "I:e:r:g", "PX", "1")
+        wait_until(lambda: not client.get(nonce_key(batch[1].nonce, 0)), "the record to end")
+        assert store.record_batch(batch, request=new_request()).recorded
+
+
+def test_a_key_of_another_kind_is_an_outage_and_stays(valkey: Valkey) -> None:
+    with contextlib.closing(valkey.client()) as client:
+        store, batch = RedisNonces(client, chance=os.urandom), entries(3)
+        key = nonce_key(batch[2].nonce, 0)
+        valkey.command("RPUSH", key, "kept")
+        with pytest.raises(Outage, match="answered with an error"):
+            store.record_batch(batch, request=new_request())
+        assert valkey.command("LRANGE", key, "0", "-1") == [b"kept"]
+        assert store.redeem(batch[0].nonce, request=new_request()).outcome is Outcome.UNISSUED
+
+
+@pytest.mark.parametrize("place", [0, 999, 1000, 2000])
+def test_one_that_exists_is_found_wherever_it_is_in_a_long_batch(valkey: Valkey, place: int) -> None:
+    """More than a script can hand to one command."""
+    with contextlib.closing(valkey.client()) as client:
+        store, until = RedisNonces(client, chance=os.urandom), soon()
+        batch = [Entry(new_nonce(), "g", until) for _ in range(2001)]
+        store.record(batch[place].nonce, grant="first", until=until, request=new_request())
+        assert store.record_batch(batch, request=new_request()).known == (place,)
+
+
+def test_nine_thousand_are_recorded_at_once(valkey: Valkey) -> None:
+    with contextlib.closing(patient(valkey.client())) as client:
+        store, until = RedisNonces(client, chance=os.urandom), soon()
+        batch = [Entry(new_nonce(), "g", until) for _ in range(9000)]
+        assert store.record_batch(batch, request=new_request()).recorded
+        assert store.redeem(batch[-1].nonce, request=new_request()).outcome is Outcome.SPENT
+
+
+def test_without_the_right_to_look_at_all_at_once_each_is_looked_at(valkey: Valkey) -> None:
+    """A user of an operator's own store may have been given its rights before a batch looked so."""
+    rights = APP_RIGHTS.replace("+exists ", "")
+    assert rights != APP_RIGHTS
+    valkey.command("ACL", "SETUSER", "older", "reset", "on", ">app-password", *rights.split())
+    with contextlib.closing(connect(valkey.url_as("older", "app-password"), connections=1)) as client:
+        store, batch = RedisNonces(client, chance=os.urandom), entries(3)
+        counted = quota(per_day=9, outstanding=9, rate=Rate(9, 60))
+        store.record(batch[1].nonce, grant="first", until=soon(), request=new_request())
+        assert store.record_batch(batch, request=new_request(), quota=counted).known == (1,)
+        assert store.record_batch(entries(3), request=new_request(), quota=counted).remaining == 6
 
 
 def test_none_is_recorded_if_one_exists(valkey: Valkey) -> None:

@@ -28,6 +28,7 @@ SETTINGS: Final = {
     "no-appendfsync-on-rewrite": "no",
     "aof-load-truncated": "yes",
     "auto-aof-rewrite-min-size": "16mb",
+    "rdbcompression": "no",
     "save": "",
     "maxmemory": "256mb",
     "maxmemory-policy": "noeviction",
@@ -35,11 +36,12 @@ SETTINGS: Final = {
     "enable-module-command": "no",
 }
 """Valkey's own names. A torn last command was never answered for, so a truncated file is loaded; the supervisor
-reads of it in the log and starts a new epoch."""
+reads of it in the log and starts a new epoch. Records are mostly random: compressed, the rewritten file is a ninth
+smaller, for a tenth of the store's CPU while batches are issued."""
 
 APP_COMMANDS: Final = (
     "eval", "evalsha", "script|load", "get", "set", "info", "time", "ping", "client|setinfo", "client|setname",
-    "hello", "auth", "scan", "dbsize", "pttl",
+    "hello", "auth", "scan", "dbsize", "pttl", "exists",
 )  # fmt: skip
 """All that the service's user may call, from Lua too, and on keys that start with `ik` only."""
 
