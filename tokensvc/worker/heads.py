@@ -63,7 +63,7 @@ _SAME_AGAIN: Final = frozenset(
 )
 """Fields that say the same in request after request, and nothing secret."""
 
-_LENGTH: Final = re.compile("0|[1-9][0-9]{0,4}")
+_LENGTH: Final = re.compile("0|[1-9][0-9]{0,11}")
 
 
 class NotPlain(Exception):  # noqa: N818 - no error: gunicorn says what it is
