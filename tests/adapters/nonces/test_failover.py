@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -18,7 +18,6 @@ from tests.support.topologies import Link, free_ports, has_caught_up, on_port, r
 from tests.support.valkey import Valkey, wait_until
 from tokensvc.adapters.nonces import RedisNonces, scripts
 from tokensvc.adapters.nonces.keys import nonce_key
-from tokensvc.adapters.nonces.scripts import Script
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome
 
@@ -62,10 +61,11 @@ def fenced(request: pytest.FixtureRequest, pair: Pair, monkeypatch: pytest.Monke
     if request.param == "fenced":
         return True
     for name in ("RECORD", "REDEEM"):
-        whole = getattr(scripts, name).text
-        assert THE_FENCE in whole
-        text = whole.replace(THE_FENCE, "if epoch then return epoch end")
-        monkeypatch.setattr(scripts, name, Script(text, pair.old.command("SCRIPT", "LOAD", text).decode(), name))
+        whole = getattr(scripts, name)
+        assert THE_FENCE in whole.text
+        text = whole.text.replace(THE_FENCE, "if epoch then return epoch end")
+        sha = pair.old.command("SCRIPT", "LOAD", text).decode()
+        monkeypatch.setattr(scripts, name, replace(whole, text=text, sha=sha))
     return False
 
 

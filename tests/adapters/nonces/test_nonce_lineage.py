@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -16,7 +17,6 @@ from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.topologies import free_ports, has_caught_up, on_port, replica_is_up
 from tests.support.valkey import Valkey, wait_until
 from tokensvc.adapters.nonces import RedisNonces, fence, scripts
-from tokensvc.adapters.nonces.scripts import Script
 from tokensvc.core.errors import Outage
 from tokensvc.ports import Outcome, Redemption
 
@@ -251,8 +251,10 @@ def test_a_store_that_hides_its_id_is_not_used(
 ) -> None:
     """Some hosted ones do. Here the scripts look for a field that is nowhere."""
     for name in ("RECORD", "HEAL"):
-        text = getattr(scripts, name).text.replace("master_replid:", "hidden_replid:")
-        monkeypatch.setattr(scripts, name, Script(text, lasting.command("SCRIPT", "LOAD", text).decode(), name))
+        whole = getattr(scripts, name)
+        text = whole.text.replace("master_replid:", "hidden_replid:")
+        sha = lasting.command("SCRIPT", "LOAD", text).decode()
+        monkeypatch.setattr(scripts, name, replace(whole, text=text, sha=sha))
     with pytest.raises(Outage, match="hides its master_replid"):
         store_over(client).record(new_nonce(), grant="g", until=soon(), request=new_request())
     with pytest.raises(Outage, match="hides its master_replid"):
