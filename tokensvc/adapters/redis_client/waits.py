@@ -19,6 +19,17 @@ class Wait(Protocol):
         """Give the word."""
 
 
+def let_others_come(longest: float) -> None:
+    """Wait until the loop has nothing else to do, for so many seconds at most. Threads come by themselves."""
+    if not monkey.is_module_patched("threading"):
+        return
+    loop, waiter = get_hub().loop, Waiter()
+    with loop.idle() as idle, loop.timer(longest) as timer:
+        idle.start(waiter.switch, None)
+        timer.start(waiter.switch, None)
+        waiter.get()
+
+
 def new_wait() -> Wait:
     """As it is done here."""
     return _ByGreenlet() if monkey.is_module_patched("threading") else _ByThread()
