@@ -10,7 +10,7 @@ import errno
 import io
 from typing import Any, Final, Protocol
 
-from gevent import GreenletExit, get_hub, getcurrent, socket
+from gevent import GreenletExit, Timeout, get_hub, getcurrent, socket
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.http.wsgi import base_environ
@@ -104,7 +104,10 @@ class Connection:
                 keeps, data = self._answer(asked, io.BytesIO(begun[:length])), begun[length:]
             else:
                 body = _Coming(self._client, begun, length)
-                keeps, data = self._answer(asked, body.stream) and body.used_up(), body.read_ahead()
+                keeps, data = (
+                    self._answer(asked, body.stream) and body.used_up(self._server.cfg.keepalive),
+                    body.read_ahead(),
+                )
             if not keeps:
                 return None
 
@@ -148,9 +151,7 @@ class Connection:
 
     def _answer(self, asked: dict[str, str], body: io.BytesIO | Body) -> bool:
         """Answer one request. Answers whether the connection may be kept."""
-        environ = self._environ.copy()
-        environ.update(asked)
-        environ["wsgi.input"] = body
+        environ = {**self._environ, **asked, "wsgi.input": body}
         if self._named_by_host:
             name, *port = asked["HTTP_HOST"].split(":")
             environ["SERVER_NAME"], environ["SERVER_PORT"] = name, port[0] if port else "80"
@@ -184,11 +185,13 @@ class _Coming:
         self._unreader.unread(begun)
         self.stream = Body(LengthReader(self._unreader, length))
 
-    def used_up(self) -> bool:
-        """Read what the application left of it. Answers whether it is known where the next request begins."""
-        while not self.stream.failed and self.stream.read(_MOST_AT_ONCE):
-            pass
-        return not self.stream.failed
+    def used_up(self, seconds: float) -> bool:
+        """Read what the application left of it, if it comes in time. Answers whether the next request begins there."""
+        with Timeout(seconds, False):
+            while not self.stream.failed:
+                if not self.stream.read(_MOST_AT_ONCE):
+                    return True
+        return False
 
     def read_ahead(self) -> bytes:
         """What has come behind it."""
