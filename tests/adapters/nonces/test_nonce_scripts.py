@@ -11,8 +11,9 @@ import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces, scripts
+from tokensvc.adapters.nonces import scripts
 from tokensvc.adapters.nonces.scripts import Script
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.ports import Outcome
 
 NAMED = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from gevent import get_hub, monkey
-from gevent.hub import Waiter
+from tokensvc.adapters import greenlets
 
 
 class Wait(Protocol):
@@ -21,7 +20,11 @@ class Wait(Protocol):
 
 def new_wait() -> Wait:
     """As it is done here."""
-    return _ByGreenlet() if monkey.is_module_patched("threading") else _ByThread()
+    if greenlets.share_threads():
+        from .switches import ByGreenlet  # noqa: PLC0415 - gevent is there then; who is not patched starts without
+
+        return ByGreenlet()
+    return _ByThread()
 
 
 class _ByThread:
@@ -35,22 +38,3 @@ class _ByThread:
 
     def wake(self) -> None:
         self._event.set()
-
-
-class _ByGreenlet:
-    __slots__ = ("_waiter",)
-
-    def __init__(self) -> None:
-        self._waiter = Waiter()
-
-    def until_woken(self, seconds: float) -> bool:
-        timer = get_hub().loop.timer(seconds)
-        timer.start(self._waiter.switch, False)
-        try:
-            return bool(self._waiter.get())
-        finally:
-            timer.stop()
-            timer.close()
-
-    def wake(self) -> None:
-        get_hub().loop.run_callback(self._waiter.switch, True)
