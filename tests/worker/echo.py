@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 from tokensvc.adapters.server_bodies import straight
 
+LOADED_WITH_COLLECTION = gc.isenabled()
 _PLAIN = (str, int, bool, tuple)
 _OTHER_OBJECTS = {"gunicorn.socket", "wsgi.early_hints", "wsgi.errors", "wsgi.input"}
 
@@ -86,6 +88,10 @@ def _large(_environ: dict[str, Any], start: Any) -> list[bytes]:
     return _answer(start, b"x" * 3_000_000)
 
 
+def _collection(_environ: dict[str, Any], start: Any) -> list[bytes]:
+    return _answer(start, json.dumps({"loading": LOADED_WITH_COLLECTION, "serving": gc.isenabled()}).encode())
+
+
 def _sized(body: bytes, declared: int, status: str = "200 OK") -> Any:
     def answer(_environ: dict[str, Any], start: Any) -> list[bytes]:
         start(status, [("Content-Length", str(declared))])
@@ -104,6 +110,7 @@ def _lower(_environ: dict[str, Any], start: Any) -> list[bytes]:
 
 
 SPECIAL: dict[str, Callable[[dict[str, Any], Any], Iterable[bytes]]] = {
+    "collection": _collection,
     "straight": _straight,
     "stream": _stream,
     "breaks-later": _breaks_later,
