@@ -7,10 +7,9 @@ issue costs as something grows is measured by a whole run, and with `--curves` b
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from .rounds import Case, Figures, Round
 
 RESULTS = Path(__file__).with_name("results")
 _HALF_LOAD_CONNECTIONS = 64
+_ISSUES = 1000
 _NOT_AT_HALF_LOAD = frozenset({"redeem", "batch-v1", "batch-v2"})
 
 
@@ -44,7 +44,6 @@ class Asked:
 def main() -> None:
     """Measure, print and write."""
     asked = _read_command_line()
-    os.sync()  # what was just installed is on its way to the disk, and each group of records would wait behind it
     with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as stack:
         bench = Bench(
             Path(name),
@@ -123,14 +122,25 @@ def _at_half_load(bench: Bench, case: Case, figures: Figures, seconds: float) ->
 
 
 def _extras(bench: Bench, half: Mapping[str, Round]) -> Extras:
-    before, issues = store.calls_of_scripts(bench.service_folder), 200
-    service.issue(bench.service.port, issues)
-    trips = store.calls_of_scripts(bench.service_folder) - before
+    def trips(answer: Callable[[], int]) -> float:
+        before = store.reads(bench.service_folder)
+        answered = answer()
+        return (store.reads(bench.service_folder) - before) / answered
+
+    def one_by_one() -> int:
+        service.issue(bench.service.port, _ISSUES)
+        return _ISSUES
+
+    def together() -> int:
+        file = load.write_requests(bench.file("together"), service.v1_requests())
+        return load.send(bench.service.port, file, 1).requests
+
     return Extras(
         half["v1"].answered.p99 if "v1" in half else None,
         _megabytes(bench.service),
         bench.service.start_seconds,
-        trips / issues,
+        trips(one_by_one),
+        trips(together),
     )
 
 
@@ -143,6 +153,7 @@ def _with_curves(asked: Asked, extras: Extras) -> Extras:
         extras,
         million_against_empty=curves.ratio(made, "1,000,000 outstanding", "0 outstanding"),
         two_workers_against_one=curves.ratio(made, "2 workers", "1 worker", rate=True),
+        room_for_two=curves.room(made, "2 workers", "1 worker"),
     )
 
 

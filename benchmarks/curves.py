@@ -1,10 +1,12 @@
-"""What an issue costs as something grows: records outstanding, workers, the size of a batch, profiles and api keys.
+"""What an issue costs with less of what it promises, and as something grows: records outstanding, workers, the size of
+a batch, profiles and api keys.
 
 The servers of one curve run side by side and are asked in turn, so that a curve is no drift of the machine.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -48,7 +50,7 @@ def curves(folder: Path, number: int, seconds: float, tell: Callable[[str], None
     """All curves, in the order of the page."""
     folder.mkdir()
     made = []
-    for measure in (_outstanding, _workers, _batches, _configured):
+    for measure in (_promises, _outstanding, _workers, _batches, _configured):
         with ExitStack() as stack:
             curve = measure(folder, stack)
             tell(f"curve: {curve.title}")
@@ -68,6 +70,16 @@ def ratio(made: Sequence[Curve], over: str, under: str, *, rate: bool = False) -
     return None
 
 
+def room(made: Sequence[Curve], over: str, under: str) -> float | None:
+    """How many times as many requests a second these cores have room for, with all that runs on them beside it."""
+    for curve in made:
+        if over in curve.points and under in curve.points:
+            first, second = curve.points[over], curve.points[under]
+            all_us = first.cpu_us + first.median(lambda each: each.answered.generator_us)
+            return len(os.sched_getaffinity(0)) * 1e6 / all_us / second.median(lambda each: each.answered.rate)
+    return None
+
+
 def page(made: Sequence[Curve]) -> str:
     """The page of the results, in Markdown."""
     lines = [
@@ -80,15 +92,17 @@ def page(made: Sequence[Curve]) -> str:
         lines += [
             f"## {curve.title}",
             "",
-            "| | CPU µs a credential | least-most | requests/s | |",
-            "|---|---:|---:|---:|---|",
+            "| | CPU µs a credential | least-most | of it the store | requests/s | |",
+            "|---|---:|---:|---:|---:|---|",
         ]
         for name, figures in curve.points.items():
             each = curve.divisor.get(name, 1)
             low, high = (value / each for value in figures.spread)
             rate = figures.median(lambda one: one.answered.rate)
             note = curve.notes.get(name, "")
-            lines.append(f"| {name} | {figures.cpu_us / each:,.0f} | {low:,.0f}-{high:,.0f} | {rate:,.0f} | {note} |")
+            store = figures.median(lambda one: one.store_us) / each
+            told = f"{figures.cpu_us / each:,.0f} | {low:,.0f}-{high:,.0f} | {store:,.0f} | {rate:,.0f}"
+            lines.append(f"| {name} | {told} | {note} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -99,6 +113,33 @@ class _Planned:
     cases: Sequence[Case]
     divisor: Mapping[str, int]
     notes: Mapping[str, str]
+
+
+def _promises(folder: Path, stack: ExitStack) -> _Planned:
+    file = load.write_requests(folder / "promises.requests", service.v1_requests())
+    kept: dict[str, tuple[service.Size, dict[str, str]]] = {
+        "all of them": (service.Size(), {}),
+        "without rate and day": (service.Size(limits=False), {}),
+        "on file, not synced": (service.Size(), {"appendfsync": "no"}),
+        "on no file": (service.Size(), {"appendonly": "no"}),
+        "on no file, without rate and day": (service.Size(limits=False), {"appendonly": "no"}),
+    }
+    cases = []
+    for number, (name, (size, settings)) in enumerate(kept.items()):
+        own = folder / f"promises-{number}"
+        running = stack.enter_context(_on_store_of_its_own(own, size, **settings))
+        cases.append(_case(name, running, file))
+    return _Planned("What each promise costs", cases, {}, {})
+
+
+@contextmanager
+def _on_store_of_its_own(folder: Path, size: service.Size, **settings: str) -> Iterator[Running]:
+    folder.mkdir()
+    with (
+        contenders.store(folder, **settings) as (socket, pid),
+        service.service(folder / "service", size, store=f"unix://{socket}") as running,
+    ):
+        yield Running(running.port, (*running.pids, pid), running.start_seconds)
 
 
 def _outstanding(folder: Path, stack: ExitStack) -> _Planned:
@@ -113,19 +154,15 @@ def _outstanding(folder: Path, stack: ExitStack) -> _Planned:
 @contextmanager
 def _beside_records(folder: Path, number: int) -> Iterator[Running]:
     """A service whose store holds so many more records: copies of a real one, so of its form and size."""
-    folder.mkdir()
-    with (
-        contenders.store(folder, maxmemory=_ROOM_FOR_ALL) as (socket, pid),
-        service.service(folder / "service", store=f"unix://{socket}") as running,
-    ):
+    with _on_store_of_its_own(folder, service.Size(), maxmemory=_ROOM_FOR_ALL) as running:
         service.issue(running.port, 1)
-        client = redis.Redis(unix_socket_path=str(socket))
+        client = redis.Redis(unix_socket_path=str(folder / "store.sock"))
         record = next(client.scan_iter("ik{00}:n:*"))
         for first in range(1, number + 1, _COPIES_AT_ONCE):
             client.eval(_COPY, 1, record, first, min(first + _COPIES_AT_ONCE - 1, number))
         _settle(client)
         client.close()
-        yield Running(running.port, (*running.pids, pid), running.start_seconds)
+        yield running
 
 
 def _settle(client: redis.Redis) -> None:

@@ -18,6 +18,7 @@ class Goal:
     stretch: float
     unit: str = ""
     at_least: bool = False
+    note: str = ""
 
     @property
     def verdict(self) -> str:
@@ -43,8 +44,10 @@ class Extras:
     worker_megabytes: float
     start_seconds: float
     round_trips: float
+    round_trips_under_load: float
     million_against_empty: float | None = None
     two_workers_against_one: float | None = None
+    room_for_two: float | None = None
 
 
 def goals(seen: Mapping[str, Figures], extras: Extras) -> list[Goal]:
@@ -63,12 +66,27 @@ def goals(seen: Mapping[str, Figures], extras: Extras) -> list[Goal]:
         Goal("issue v2 with 6 parameters / issue v1", ratio("v2", "v1"), 1.25, 1.1),
         Goal("batch of 100, v1: CPU a credential", each("batch-v1"), 12, 8, "µs"),
         Goal("batch of 100, v2: CPU a credential", each("batch-v2"), 20, 15, "µs"),
-        Goal("round trips to the store for one issue", extras.round_trips, 1, 0.99),
+        Goal(
+            "round trips to the store for one issue, under load",
+            extras.round_trips_under_load,
+            1,
+            0.99,
+            note=f"alone {extras.round_trips:.2f}",
+        ),
         Goal("redeem / issue v1", ratio("redeem", "v1"), 1.2, 1.0),
         Goal("upload of 5 MB: CPU / nginx, which writes the same to disk", ratio("upload", "upload-nginx"), 3, 2),
         Goal("p99 at half of the highest load", extras.p99_half_load, 10, 5, "ms"),
         Goal("issue with 1,000,000 outstanding / with none", extras.million_against_empty, 1.1, 1.0),
-        Goal("2 workers / 1, issues a second", extras.two_workers_against_one, 1.7, 1.9, at_least=True),
+        Goal(
+            "2 workers / 1, issues a second",
+            extras.two_workers_against_one,
+            1.7,
+            1.9,
+            at_least=True,
+            note=""
+            if extras.room_for_two is None
+            else f"these cores, with store and load generator on them, have room for {extras.room_for_two:.2f}",
+        ),
         Goal("memory of a worker", extras.worker_megabytes, 60, 45, "MB"),
         Goal("start to first credential", extras.start_seconds, 1, 0.6, "s"),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import resource
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ class Answered:
     p50: float
     p99: float
     worst: float
+    generator_us: float = 0.0
+    """CPU of the load generator a request."""
 
     @property
     def rate(self) -> float:
@@ -69,6 +72,7 @@ def send(
     ]
     arguments = [str(requests), str(pause_ms), "once" if once else "again"]
     command = ["wrk", *options, "--script", str(script), f"http://127.0.0.1:{port}/", "--", *arguments]
+    before = _cpu_of_children()
     told = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
     result = next((line for line in told.stdout.splitlines() if line.startswith("RESULT ")), None)
     if result is None:
@@ -78,7 +82,14 @@ def send(
     most_refused = 1 + figures["requests"] // 1000  # on a busy machine the store may once answer too late: 503
     if figures["refused"] > most_refused or figures["broken"] > most_broken:
         raise SystemExit(f"{figures['refused']} refused, {figures['broken']} broken, of {requests.name} at {port}")
-    return Answered(figures["requests"], figures["seconds"], figures["p50"], figures["p99"], figures["worst"])
+    generator_us = (_cpu_of_children() - before) / max(1, figures["requests"]) * 1e6
+    told_of = {name: figures[name] for name in ("requests", "seconds", "p50", "p99", "worst")}
+    return Answered(**told_of, generator_us=generator_us)
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def sending(port: int, requests: Path, longest: float = math.inf) -> Callable[[float], Callable[[], Answered]]:

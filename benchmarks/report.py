@@ -81,5 +81,6 @@ def _goals(goals: Sequence[Goal]) -> list[str]:
     for goal in goals:
         measured = "" if goal.measured is None else f"{goal.measured:.2f} {goal.unit}".strip()
         sign = "≥" if goal.at_least else "≤"
-        lines.append(f"| {goal.what} | {measured} | {sign} {goal.goal:g} | {sign} {goal.stretch:g} | {goal.verdict} |")
+        verdict = "; ".join(filter(None, (goal.verdict, goal.note)))
+        lines.append(f"| {goal.what} | {measured} | {sign} {goal.goal:g} | {sign} {goal.stretch:g} | {verdict} |")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class Figures:
 def measure(case: Case, seconds: float) -> Round:
     """One run of one case."""
     load = case.prepare(seconds)
+    os.sync()  # what others have written is on its way to the disk, and each group of records would wait behind it
     before = cpu(case.running.pids)
     answered = load()
     used = cpu(case.running.pids) - before

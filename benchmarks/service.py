@@ -42,6 +42,7 @@ class Size:
     workers: int = 2
     keys: int = len(API_KEYS)
     profiles: int = 2
+    limits: bool = True
 
 
 def configuration(size: Size) -> str:
@@ -53,7 +54,7 @@ def configuration(size: Size) -> str:
         for number, name in enumerate(names)
     )
     unused = "".join(_UNUSED_PROFILE.format(number) for number in range(size.profiles - 2))
-    return _CONFIGURATION.replace("KEYS", keys) + unused
+    return _CONFIGURATION.replace("KEYS", keys).replace("LIMITS", _LIMITS if size.limits else "") + unused
 
 
 _CONFIGURATION = f"""
@@ -73,12 +74,12 @@ customMetadata = true }}
 [profiles.default.limits]
 max_bytes = "25MB"
 types = ["image/*", "video/mp4"]
-rate = "10000/second"
-per_day = 1000000000
+LIMITS
 [profiles.files]
 callers = ["backend"]
 lifetime = 60
 """
+_LIMITS = 'rate = "10000/second"\nper_day = 1000000000'
 _UNUSED_PROFILE = """
 [profiles.unused-{}]
 callers = ["backend"]

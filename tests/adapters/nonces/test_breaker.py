@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -9,6 +11,8 @@ from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces.breaker import JITTER_SECONDS, LATELY, OPEN_SECONDS, OUTAGES_IN_A_ROW, Breaker
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.errors import Outage
+from tokensvc.core.nonces import NonceId
+from tokensvc.ports import Outcome
 
 
 class Hand:
@@ -121,6 +125,35 @@ def test_workers_do_not_all_try_in_the_same_moment() -> None:
     assert not breaker.lets_through()
     clock.now += 0.001
     assert breaker.lets_through()
+
+
+def test_what_failed_together_is_one_outage() -> None:
+    breaker, together = Breaker(Hand()), object()
+    for _ in range(3 * LATELY):
+        assert not breaker.failed(together)
+    for _ in range(OUTAGES_IN_A_ROW - 2):
+        assert not breaker.failed()
+    assert breaker.lets_through()
+    assert breaker.failed()
+
+
+@pytest.mark.alone
+def test_a_stall_within_the_budget_is_an_outage_for_none_of_those_who_wait_together() -> None:
+    """A disk that does not sync for 0.6 s is longer than two time-outs, and shorter than what a request may take."""
+    with Valkey() as own, ThreadPoolExecutor(32) as crowd:
+        store = RedisNonces(own.client(connections=32), chance=os.urandom)
+        store.ready()
+        nonces = [new_nonce() for _ in range(32)]
+
+        def record(nonce: NonceId) -> bool:
+            return store.record(nonce, grant="g", until=soon(), request=new_request()).recorded
+
+        own.pause()
+        recorded = [crowd.submit(record, nonce) for nonce in nonces]
+        wait([recorded[0]], timeout=0.6)
+        own.resume()
+        assert all(each.result() for each in recorded)
+        assert all(store.redeem(nonce, request=new_request()).outcome is Outcome.SPENT for nonce in nonces)
 
 
 def test_a_store_that_hangs_does_not_hold_a_crowd_one_behind_the_other() -> None:

@@ -108,9 +108,12 @@ def test_when_the_answers_are_lost_all_are_told_and_the_next_are_answered(valkey
             with busy(made.line):
                 asked = [pool.submit(echo, made, str(number)) for number in range(4)]
                 wait_until(lambda: held(made, 4))
-            for each in asked:
-                with pytest.raises(redis.ConnectionError):
-                    each.result()
+            lost = [each.exception() for each in asked]
+            assert all(isinstance(each, redis.ConnectionError) for each in lost)
+            assert len({id(each) for each in lost}) == 4
+            causes = {each and each.__cause__ for each in lost}
+            assert None not in causes
+            assert len(causes) == 1
         assert echo(made, "again") == b"again"
 
 
@@ -204,6 +207,48 @@ for turn in range(300):
 assert not client.line._waiting and not client.line._is_asked
 print("all answered")
 """
+
+
+GATHERED = """
+from gevent import monkey
+monkey.patch_all()
+import sys
+import gevent
+from tokensvc.adapters.redis_client import connect
+
+client = connect(sys.argv[1], connections=2)
+client.execute_command("EVAL", "return ARGV[1]", 0, "connected")
+# Not with the first of a pool, which would connect meanwhile.
+packed = []
+send = client.line._connection.send_packed_command
+client.line._connection.send_packed_command = lambda command: (packed.append(command[0].count(b"EVAL")), send(command))
+
+def ask(turns):
+    for _ in range(turns):
+        gevent.sleep(0)
+    client.execute_command("EVAL", "return ARGV[1]", 0, "x")
+
+gevent.joinall([gevent.spawn(ask, turns) for turns in range(6)], raise_error=True)
+print(packed)
+
+def never_pauses():
+    while True:
+        gevent.sleep(0)
+
+packed.clear()
+other = gevent.spawn(never_pauses)
+gevent.joinall([gevent.spawn(ask, 0)], raise_error=True)
+other.kill()
+print(packed)
+"""
+
+
+@pytest.mark.alone
+def test_those_who_are_about_to_ask_come_along_and_a_loop_that_never_rests_holds_up_nobody(valkey: Valkey) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", GATHERED, valkey.url], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (told.stdout, told.returncode) == ("[6]\n[1]\n", 0), told.stderr
 
 
 def test_greenlets_that_never_pause_overtake_nobody_and_may_be_ended_anywhere(valkey: Valkey) -> None:

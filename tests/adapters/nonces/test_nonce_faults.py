@@ -16,7 +16,7 @@ from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import APP_RIGHTS, Valkey
 from tokensvc.adapters.nonces import scripts
 from tokensvc.adapters.nonces.attempts import BUDGET_SECONDS, ONE_ATTEMPT_SECONDS, Attempts, Fenced
-from tokensvc.adapters.nonces.retries import MOST_SAVED, RETRY_SHARE
+from tokensvc.adapters.nonces.retries import MOST_SAVED, RETRY_SHARE, RetryBudget
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage, Unanswered
@@ -209,7 +209,7 @@ def test_an_outage_does_not_multiply_the_load(proxy: FaultProxy) -> None:
     with contextlib.closing(connect(proxy.url, connections=2)) as client:
         store = RedisNonces(client, chance=os.urandom, sleep=lambda _seconds: None)
         store.ready()
-        store._questions._lanes.to_owner_of("").breaker.failed = lambda: False  # type: ignore[method-assign] # it stays closed
+        store._questions._lanes.to_owner_of("").breaker.lets_through = lambda: True  # type: ignore[method-assign] # it stays closed
         proxy.inject(Fault.DROP_REPLY, matching=b"EVALSHA")
         for _ in range(100):
             with pytest.raises(Unanswered, match="cannot be reached"):
@@ -217,6 +217,13 @@ def test_an_outage_does_not_multiply_the_load(proxy: FaultProxy) -> None:
         assert 100 < proxy.injected <= 100 + MOST_SAVED + 100 * RETRY_SHARE
         proxy.heal()
         store.ready()
+
+
+def test_what_failed_together_is_put_again_for_one_of_what_was_saved_up() -> None:
+    budget, together = RetryBudget(), object()
+    assert all(budget.take(together) for _ in range(100))
+    apart = [budget.take(object()) for _ in range(int(MOST_SAVED))]
+    assert apart == [True] * (int(MOST_SAVED) - 1) + [False]
 
 
 class Time:
@@ -303,7 +310,7 @@ def test_who_may_not_try_again_is_told_at_once() -> None:
         raise redis_errors.TimeoutError
 
     with pytest.raises(Unanswered, match="in time"):
-        time_.attempts.make(ask, lambda: False)
+        time_.attempts.make(ask, lambda _: False)
     assert (len(asked), time_.pauses) == (1, [])
 
 
@@ -316,7 +323,7 @@ def test_who_waits_for_a_store_of_its_own_uses_up_no_budget() -> None:
             raise Fenced
         return "answer"
 
-    assert time_.attempts.make(ask, lambda: False) == "answer"
+    assert time_.attempts.make(ask, lambda _: False) == "answer"
 
 
 def test_what_is_answered_at_last_is_the_answer() -> None:

@@ -62,6 +62,11 @@ _PASSES_SOON: Final = (Fenced, redis_errors.BusyLoadingError, redis_errors.Conne
 """What a store that is being restarted answers. redis-py's TimeoutError is no ConnectionError."""
 
 
+def failure_of(error: BaseException | None) -> object:
+    """What is the same for all that failed together."""
+    return error and (error.__cause__ or error)
+
+
 @dataclass(frozen=True, slots=True)
 class Attempts:
     """Asks until there is an answer, or raises Outage. `patient`: a restart of the store is waited for."""
@@ -71,11 +76,11 @@ class Attempts:
     sleep: Callable[[float], None]
     monotonic: Callable[[], float]
 
-    def make(self, ask: Callable[[], Answer], may_try_again: Callable[[], bool] = lambda: True) -> Answer:
+    def make(self, ask: Callable[[], Answer], may_try_again: Callable[[object], bool] = lambda _: True) -> Answer:
         """Return what `ask` returns; it may be called several times, and has to mean the same each time.
 
-        `may_try_again` is asked before each time but the first. Not of a patient store that is being restarted: that
-        is on this machine, nobody else asks it, and it takes no load from who finds it gone.
+        `may_try_again` is asked about the failure before each time but the first. Not of a patient store that is being
+        restarted: that is on this machine, nobody else asks it, and it takes no load from who finds it gone.
         """
         last_start = self.monotonic() + BUDGET_SECONDS - ONE_ATTEMPT_SECONDS
         left = MOST_ATTEMPTS
@@ -90,7 +95,7 @@ class Attempts:
                 pause = min(self._pause(), last_start - self.monotonic())
                 if not verdict.again:
                     raise self.outage(verdict.detail) from exc
-                if left == 0 or pause <= 0 or not (waits or may_try_again()):
+                if left == 0 or pause <= 0 or not (waits or may_try_again(failure_of(exc))):
                     raise self.outage(verdict.detail, Unanswered) from exc
             self.sleep(pause)
 

@@ -31,6 +31,7 @@ class Breaker:
         self._chance = chance
         self._outages = 0
         self._answered: deque[bool] = deque(maxlen=LATELY)
+        self._failure: object = None
         self._open = False
         self._next_try_at = 0.0
 
@@ -51,8 +52,11 @@ class Breaker:
         self._outages = 0
         self._answered.append(True)
 
-    def failed(self) -> bool:
-        """It did not. Answers whether that opened the breaker."""
+    def failed(self, failure: object = None) -> bool:
+        """It did not. Answers whether that opened the breaker. Those that failed together, by one failure, are one."""
+        if failure is not None and failure is self._failure:
+            return False
+        self._failure = failure
         self._outages += 1
         self._answered.append(False)
         if self._open or (self._outages < OUTAGES_IN_A_ROW and not self._half_fail()):

@@ -15,7 +15,7 @@ from tokensvc.core.errors import Outage, Unanswered
 from tokensvc.ports import Audit, Chance
 
 from . import fence, scripts
-from .attempts import Answer, Attempts, Fenced
+from .attempts import Answer, Attempts, Fenced, failure_of
 from .keys import epoch_key
 from .lanes import Lane, Lanes
 from .retries import RETRY_SHARE
@@ -104,9 +104,9 @@ class Questions:
         lane.retries.asked()
         try:
             answer = self._attempts.make(ask, lane.retries.take)
-        except Unanswered:
+        except Unanswered as exc:
             answered = False
-            if lane.breaker.failed() and self._audit is not None:
+            if lane.breaker.failed(failure_of(exc.__cause__)) and self._audit is not None:
                 self._audit.note("breaker_opened", {})
             raise
         except Outage:  # it answered, if only that it is full: others may well be served

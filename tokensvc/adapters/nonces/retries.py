@@ -19,14 +19,17 @@ class RetryBudget:
         """`share` of the questions may be put again: 1.0 is each of them, once."""
         self._share = share
         self._left = MOST_SAVED
+        self._failure: object = None
 
     def asked(self) -> None:
         """A question was put for the first time."""
         self._left = min(MOST_SAVED, self._left + self._share)
 
-    def take(self) -> bool:
-        """Whether one may be put again; if so, that one is used up."""
-        if self._left < 1:
-            return False
-        self._left -= 1
+    def take(self, failure: object) -> bool:
+        """Whether one may be put again; if so, that one is used up. Those that failed together count as one."""
+        if failure is not self._failure:
+            if self._left < 1:
+                return False
+            self._left -= 1
+            self._failure = failure
         return True

@@ -1,9 +1,10 @@
 """Scripts of many callers over one connection: what is asked while answers are on their way goes together as the next.
 
-So there is one write to the store and one read for all of them, and with `appendfsync always` one fsync; who is alone
-waits for nobody. Whoever comes first asks for all, and then wakes them and one of those who came meanwhile, to do the
-same: nobody is overtaken. Each is answered, or fails, by itself. What was sent and not answered is not known to be
-undone, so only what may be asked again may go this way: scripts with a request id.
+So there is one write to the store and one read for all of them, and with `appendfsync always` one fsync. Whoever comes
+first asks for all, and then wakes them and one of those who came meanwhile, to do the same: nobody is overtaken. In a
+gevent worker it first lets those come who are about to; who is alone waits for nobody. Each is answered by itself, and
+what fails for many at once has one cause. What was sent and not answered is not known to be undone, so only what may be
+asked again may go this way: scripts with a request id.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from typing import Any, Final
 import redis
 from redis.connection import BlockingConnectionPool
 
-from .waits import Wait, new_wait
+from .waits import Wait, let_others_come, new_wait
+
+LONGEST_GATHERING_SECONDS: Final = 0.002
+"""As long as the loop has something else to do, more may come; but who came first is not to wait for all of it."""
 
 _NOT_ANSWERED: Final = object()
 
@@ -47,6 +51,7 @@ class Line:
         self._waiting: list[_Question] = []
         self._is_asked = False
         self._connection: Any = None
+        self._hold_up = redis.TimeoutError()
 
     def ask(self, parts: Sequence[str | int]) -> Any:  # noqa: ANN401 - whatever the command answers
         """Return the answer to one command, or raise redis-py's errors as they come."""
@@ -56,6 +61,7 @@ class Line:
         try:
             self._wait(question)
             if question.asks_for_all:
+                let_others_come(LONGEST_GATHERING_SECONDS)
                 with self._lock:
                     together, self._waiting = self._waiting, []
                 self._exchange(together)
@@ -75,7 +81,7 @@ class Line:
             question.wait = wait = new_wait()
         # Looked at twice: in a loop that stood still, the word may have come together with the end of patience.
         if not wait.until_woken(self._patience) and not question.asks_for_all and question.answer is _NOT_ANSWERED:
-            raise redis.TimeoutError("Too many were asking before.")
+            raise redis.TimeoutError("Too many were asking before.") from self._hold_up
 
     def _hand_on(self, question: _Question) -> None:
         """Let the next one ask, if it was this one's turn."""
@@ -91,6 +97,7 @@ class Line:
 
     def _exchange(self, questions: Sequence[_Question]) -> None:
         """Send all and read all answers. Whatever happens, none is left without one."""
+        self._hold_up = redis.TimeoutError()  # the one cause for all who wait for this in vain
         try:
             connection = self._connected()
             connection.send_packed_command([b"".join([question.command for question in questions])])
@@ -104,6 +111,7 @@ class Line:
             for question in questions:
                 if question.answer is _NOT_ANSWERED:
                     question.answer = type(exc)(*exc.args)
+                    question.answer.__cause__ = exc
         except BaseException:
             self._disconnect()
             raise

@@ -6,6 +6,15 @@ from gevent import get_hub
 from gevent.hub import Waiter
 
 
+def let_others_come(longest: float) -> None:
+    """As in `waits`."""
+    loop, waiter = get_hub().loop, Waiter()
+    with loop.idle() as idle, loop.timer(longest) as timer:
+        idle.start(waiter.switch, None)
+        timer.start(waiter.switch, None)
+        waiter.get()
+
+
 class ByGreenlet:
     """`waits.Wait` by a switch of greenlets."""
 

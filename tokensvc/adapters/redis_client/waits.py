@@ -18,6 +18,14 @@ class Wait(Protocol):
         """Give the word."""
 
 
+def let_others_come(longest: float) -> None:
+    """Wait until the loop has nothing else to do, for so many seconds at most. Threads come by themselves."""
+    if greenlets.share_threads():
+        from .switches import let_others_come as let_greenlets_come  # noqa: PLC0415 - as below
+
+        let_greenlets_come(longest)
+
+
 def new_wait() -> Wait:
     """As it is done here."""
     if greenlets.share_threads():
