@@ -206,6 +206,32 @@ def test_a_full_disk_at_any_step_is_an_outage_and_leaves_the_old_file_or_the_new
     assert sum(content == b"new content" for _, content in outcomes) <= 2  # opening the folder, and its fsync
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_the_bytes_are_durable_before_they_have_a_name_to_be_kept_by(
+    root: Path, monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
+    """And once: who secured them before has nothing left for `keep` to wait for."""
+    store, synced = DiskFiles(root), list[str]()
+    incoming = store.receive()
+    incoming.write(b"content")
+    incoming.seal()
+    monkeypatch.setattr(os, "fsync", lambda at: synced.append(str(Path(f"/proc/self/fd/{at}").readlink())))
+    link = os.link
+
+    def noted(*names: str) -> None:
+        synced.append("link")
+        link(*names)
+
+    monkeypatch.setattr(os, "link", noted)
+    if early:
+        incoming.secure()
+        assert synced == [str(incoming.path)]
+    store.keep(incoming, record_of(b"content"), replace=False)
+    assert synced[: synced.index("link")].count(str(incoming.path)) == 1
+    assert synced.count(str(incoming.path)) == 1
+    assert [Path(path).parent.name for path in synced[-2:]] == ["incoming", "index"]  # the document, and its folder
+
+
 def test_an_error_of_the_disk_is_an_outage_in_words(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     incoming = DiskFiles(root).receive()
     with monkeypatch.context() as patch:

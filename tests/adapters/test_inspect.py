@@ -11,10 +11,12 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import puremagic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokensvc.adapters import inspect as inspecting
 from tokensvc.adapters.inspect import UNKNOWN, inspect
 from tokensvc.core.upload import Kind
 
@@ -238,6 +240,34 @@ def test_the_answer_does_not_depend_on_the_run() -> None:
     }
     assert len(answers) == 1
     assert b"Kind" in answers.pop()
+
+
+def test_whoever_has_a_signature_of_puremagic_is_shown_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not asked about what begins and ends like nothing that it knows: every answer is as if it were."""
+    contents = []
+    for each in (*puremagic.magic_header_array, *puremagic.magic_footer_array):
+        content = bytearray(b"\x01" * 40_960)
+        start = each.offset % len(content)
+        content[start : start + len(each.byte_match)] = each.byte_match
+        contents.append(bytes(content))
+    contents += [content[:length] for content in (*contents[::50], b"\x01" * 99) for length in (1, 4, 16)]
+    quick = [inspect(io.BytesIO(content), "x.bin") for content in contents]
+    monkeypatch.setattr(inspecting, "_KNOWN_TO_PUREMAGIC", ((slice(0), frozenset({b""})),))
+    assert quick == [inspect(io.BytesIO(content), "x.bin") for content in contents]
+    assert len(set(quick)) > 100
+
+
+def test_bytes_that_puremagic_knows_nothing_of_are_not_shown_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(puremagic, "magic_string", None)
+    assert inspect(io.BytesIO(b"\x01" * 40_960), "x.bin").mime == UNKNOWN
+
+
+@pytest.mark.parametrize("at", [255, 256, 40_959])
+def test_one_byte_that_no_text_has_makes_it_none(at: int) -> None:
+    content = bytearray(b"a" * 40_960)
+    assert inspect(io.BytesIO(content), "x.txt").mime == "text/plain"
+    content[at] = 1
+    assert inspect(io.BytesIO(content), "x.txt").mime == UNKNOWN
 
 
 SEEDS = [PNG, JPEG, TURNED_JPEG, GIF, WEBP, avif(b"avif\0\0\0\0avif"), BMP, TIFF, SVG, b"OggS", b"P5 1 1", b"%PDF-"]

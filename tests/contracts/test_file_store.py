@@ -89,6 +89,18 @@ def test_an_incoming_file_is_counted_hashed_and_read_back_from_the_start(store: 
     incoming.discard()
 
 
+def test_a_sealed_file_may_be_secured_before_it_is_kept_and_again(store: FileStore) -> None:
+    incoming = received(store, b"content")
+    incoming.secure()
+    incoming.secure()
+    with pytest.raises(ValueError, match="sealed"):
+        incoming.write(b"more")
+    assert incoming.seal() == hashlib.sha256(b"content").hexdigest()
+    store.keep(incoming, record_of(b"content"), replace=False)
+    incoming.secure()
+    assert content_at(store) == b"content"
+
+
 def test_a_sealed_file_takes_no_more_bytes(store: FileStore) -> None:
     incoming = received(store, b"content")
     with pytest.raises(ValueError, match="sealed"):

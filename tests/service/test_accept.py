@@ -48,8 +48,8 @@ def form_v1(service: Service) -> dict[str, str]:
     }
 
 
-def offer(service: Service, fields: Mapping[str, str], content: bytes = b"") -> Offer:
-    return Offer("v1", fields, received(service, content))
+def offer(service: Service, fields: Mapping[str, str], content: bytes = b"", key: str | None = None) -> Offer:
+    return Offer("v1", fields, received(service, content), key=key)
 
 
 def nonce_of(fields: Mapping[str, str]) -> NonceId:
@@ -116,7 +116,7 @@ def test_the_order_of_the_steps(service: Service) -> None:
     """The file is whole on disk before the nonce is spent, and visible only after."""
     steps = Steps(service)
     steps.accept()(offer(service, form_v1(service)))
-    assert steps.taken == ["redeem with 1 file on disk", "redeemed", "inspect", "keep", "finish", "stored"]
+    assert steps.taken == ["redeem with 1 file on disk", "redeemed", "inspect", "keep", "stored"]
 
 
 def test_what_does_not_verify_reaches_neither_store(service: Service) -> None:
@@ -174,9 +174,11 @@ def test_the_file_is_as_it_was_received(service: Service) -> None:
     assert stored.fields == {"fileName": "a.png", "folder": "x", "useUniqueFileName": "false", "tags": "a"}
 
 
-def test_the_result_is_noted_with_the_nonce(service: Service) -> None:
-    fields = form_v1(service)
-    stored = service.accept(offer(service, fields))
+def test_the_result_is_noted_with_the_nonce_for_whoever_can_send_the_same_request_again(service: Service) -> None:
+    """Without an Idempotency-Key that is nobody, and the store is not asked a second time."""
+    steps, fields = Steps(service), form_v1(service)
+    stored = steps.accept()(offer(service, fields, key="k"))
+    assert steps.taken[-2:] == ["finish", "stored"]
     (key,) = [key for key in service.on_record() if nonce_of(fields).encode() in key]
     value = service.redis.get(key.decode())
     assert isinstance(value, bytes)
@@ -222,7 +224,7 @@ def test_an_outage_after_the_file_is_kept_is_no_failure(service: Service, valkey
         proxy.inject(Fault.RESET, matching=b"EVALSHA", when=lambda k: k > 1)
         with contextlib.closing(connect(proxy.url, connections=2)) as client:
             nonces = RedisNonces(client, chance=os.urandom)
-            stored = replace(service.accept, nonces=nonces, audit=notes)(offer(service, fields))
+            stored = replace(service.accept, nonces=nonces, audit=notes)(offer(service, fields, key="k"))
         assert proxy.injected > 0
     assert stored.name.startswith("a_")
     assert notes.events == ["redeemed", "unfinished", "stored"]

@@ -98,7 +98,6 @@ def test_the_order_of_the_steps(service: Service) -> None:
         "commit",
         "redeemed",
         "keep",
-        "finish",
         "stored",
     ]
 
@@ -160,16 +159,16 @@ def test_whatever_goes_wrong_gives_it_back(service: Service, error: type[BaseExc
     assert service.on_disk() == KEPT_NONE
 
 
-def test_a_disk_that_cannot_seal_gives_it_back(service: Service) -> None:
-    class Unsealed:
+def test_a_disk_that_is_full_when_the_bytes_get_there_gives_it_back(service: Service) -> None:
+    class Unsecured:
         def __init__(self, inner: Incoming) -> None:
-            self.size, self.open = inner.size, inner.open
+            self.size, self.open, self.seal = inner.size, inner.open, inner.seal
 
-        def seal(self) -> str:
+        def secure(self) -> None:
             raise Outage("There is no room left for files.")
 
     fields, inner = form(service), received(service)
-    file: Any = Unsealed(inner)
+    file: Any = Unsecured(inner)
     with pytest.raises(Outage):
         service.accept(Offer("v1", fields, file))
     inner.discard()

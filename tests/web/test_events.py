@@ -322,7 +322,7 @@ def test_what_can_only_go_wrong_after_a_yes_says_whose_it_was(scene: Scene, log:
     uploads = replace(scene.service.doors().uploads, accept=accept)  # type: ignore[type-var] # there are some
     first, second = scene.credential(), scene.credential("held")
     scene.service.client = create_app(scene.service.doors(uploads=uploads)).test_client()
-    assert scene.v1(first).status_code == 200
+    assert scene.v1(first, key="k").status_code == 200
     assert scene.v1(second, None).status_code == 400
     lines = {line["event"]: line for line in map(json.loads, log)}
     assert {name: lines["unfinished"][name] for name in MINE} == MINE

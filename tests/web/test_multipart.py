@@ -46,6 +46,9 @@ class MemoryFile:
     def seal(self) -> str:
         raise NotImplementedError
 
+    def secure(self) -> None:
+        raise NotImplementedError
+
     def open(self) -> io.BytesIO:
         return io.BytesIO(self.content)
 

@@ -97,6 +97,11 @@ def over(seconds: float) -> Iterator[None]:
     yield
 
 
+def too_late(_buffer: memoryview, seconds: float) -> int:
+    assert seconds > 0
+    raise TimeoutError
+
+
 def test_one_that_has_arrived_already_is_not_waited_for() -> None:
     seen, headers = answer(BODY, lambda stream: stream.read(), over, arrived=True)
     assert seen == BODY
@@ -108,7 +113,7 @@ def test_one_that_has_arrived_already_is_not_waited_for() -> None:
     [
         (lambda stream: stream.read(), never_straight),
         (lambda stream: into(stream, 10), never_straight),
-        (lambda stream: into(stream, 10), lambda stream: stream.readinto),
+        (lambda stream: into(stream, 10), lambda _stream: too_late),
     ],
 )
 def test_one_that_is_too_slow_ends_and_is_hung_up_on(read: Read, straight: Any) -> None:
@@ -121,14 +126,16 @@ def test_the_quicker_way_may_bring_more_and_has_no_more_time() -> None:
     """Else a client could send a byte now and then for as long as its buffer is large."""
     left: list[float] = []
 
-    @contextlib.contextmanager
-    def noting(seconds: float) -> Iterator[None]:
-        left.append(seconds)
-        yield
+    def noting(stream: Any) -> Any:
+        def readinto(buffer: memoryview, seconds: float) -> int:
+            left.append(seconds)
+            return int(stream.readinto(buffer))
+
+        return readinto
 
     def read(stream: Any) -> tuple[bytes, bytes]:
         return into(stream, 65_536), into(stream, 65_536)
 
-    seen, _ = answer(BODY, read, noting, lambda stream: stream.readinto)
+    seen, _ = answer(BODY, read, straight=noting)
     assert seen == (BODY[:65_536], BODY[65_536:])
     assert left == pytest.approx([13.0, 45.0], abs=1.0)

@@ -69,6 +69,18 @@ def test_a_body_that_comes_later_than_its_head_is_waited_for(impatient: Server) 
         assert one_answer(client)[2].endswith(b'"body": "body"}')
 
 
+def test_a_body_that_nobody_reads_is_waited_for_no_longer_than_a_next_request(impatient: Server) -> None:
+    with impatient.connect() as client:
+        client.sendall(b"POST /redeem/unread HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 70000\r\n\r\nbegun")
+        assert one_answer(client)[:2] == (200, True)
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() - began < 30:  # a byte now and then is not in time
+                client.sendall(b"x")
+                time.sleep(0.05)
+        assert time.monotonic() - began < 30
+
+
 def test_a_request_that_waits_for_the_answer_before_it_is_answered(impatient: Server) -> None:
     with impatient.connect() as client:
         client.sendall(SLOW)

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from .servers import Pair, alike, one_answer, pair
+from .servers import Pair, alike, all_of, one_answer, pair
 
 pytestmark = pytest.mark.alone
 BODY: Final = b"".join(b"%07d\n" % number for number in range(50_000))
@@ -38,7 +38,7 @@ def another():
 gevent.spawn(another)
 read = straight(Body(LengthReader(SocketUnreader(server), 500)))
 for _ in range(5):
-    assert read(memoryview(bytearray(100))) == 100
+    assert read(memoryview(bytearray(100)), 9.0) == 100
 print(len(turns))
 """
 NEXT: Final = b"GET /last/empty HTTP/1.1\r\nHost: shop.example\r\n\r\n"
@@ -83,6 +83,25 @@ def test_what_is_left_of_it_is_not_taken_for_a_request(servers: Pair, times: int
     )
     assert told(body[: times * len(NEXT)]) in answered
     assert answers(answered) == (2, True)
+
+
+@pytest.mark.parametrize("times", [0, 1])
+def test_what_is_left_of_a_large_one_is_not_taken_for_a_request_either(servers: Pair, times: int) -> None:
+    """And what came behind it, in one packet with its end, is one: on the same connection again and again."""
+    body = NEXT * 2000
+    asked = head(f"-,{len(NEXT)},{times}", f"Content-Length: {len(body)}")
+    answered = alike(servers, [asked, body[: len(NEXT)], body[len(NEXT) :] + NEXT + asked + body + NEXT])
+    assert answered.count(told(body[: times * len(NEXT)])) == 2
+    assert answers(answered) == (4, True)
+
+
+def test_one_that_breaks_off_while_it_is_read_ends_its_connection(servers: Pair) -> None:
+    """Where the next request begins is not known then, whatever the application answers."""
+    asked = head("-,1000,99", "Content-Length: 70000", "X-Too-Late: 1")
+    for server in servers:
+        with server.connect() as client:
+            client.sendall(asked + b"a" * 9)
+            assert b"too late" in all_of(client)
 
 
 def test_one_that_is_cut_off_ends_there(servers: Pair) -> None:

@@ -30,6 +30,7 @@ from .spool import (
     make_folders,
     require_sealed,
     unlink,
+    write_all,
     written_before,
 )
 
@@ -62,7 +63,7 @@ class DiskFiles:
         """
         sealed = require_sealed(incoming, file.sha256, file.size)
         with faults_as_outages():
-            kept = self._blocking(self._publish, sealed.path, file, replace=replace)
+            kept = self._blocking(self._publish, sealed, file, replace=replace)
         sealed.discard()
         return kept
 
@@ -96,13 +97,15 @@ class DiskFiles:
             unlink(path)
         return len(debris)
 
-    def _publish(self, content: Path, file: StoredFile, *, replace: bool) -> StoredFile:
+    def _publish(self, content: SpooledFile, file: StoredFile, *, replace: bool) -> StoredFile:
+        content.sync()
         entry = self._entry(file.account, file.file_path)
         held = self._object(file.version_id)
-        _make_folder(entry.parent)
-        _make_folder(held.parent)
+        its_index, its_objects = entry.parent, held.parent
+        _make_folder(its_index)
+        _make_folder(its_objects)
         # The lock comes first: who finds bytes under this version's name then knows that they are of a killed worker.
-        with _locked(entry.parent), contextlib.ExitStack() as undo:
+        with _locked(its_index) as folder, contextlib.ExitStack() as undo:
             current = _read_document(entry)
             if current is not None:
                 if (same := current.at_version(file.version_id)) is not None:
@@ -111,31 +114,32 @@ class DiskFiles:
                     raise NameTaken(file.file_path)
                 file = file.after(current)
             try:
-                os.link(content, held)  # never onto another file, as a rename would
+                os.link(content.path, held)  # never onto another file, as a rename would
                 undo.callback(unlink, held)
             except FileExistsError:
                 _require_same_bytes(held, file.sha256)
                 os.utime(held)  # it is old enough to be swept
-            _sync_folder(held.parent)
+            _sync_folder(its_objects)
             document = self._write_document(file, undo)
             document.replace(entry)
             # Visible from here on. Taking it back could take away what another has put in its place since.
             undo.pop_all()
-            _sync_folder(entry.parent)
+            os.fsync(folder)
         return file
 
     def _write_document(self, file: StoredFile, undo: contextlib.ExitStack) -> Path:
         descriptor, name = tempfile.mkstemp(prefix="index-", dir=self._incoming)
         undo.callback(unlink, Path(name))
-        with os.fdopen(descriptor, "wb") as document:
-            document.write(file_documents.write(file))
-            document.flush()
-            os.fsync(document.fileno())
+        try:
+            write_all(descriptor, file_documents.write(file))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         return Path(name)
 
     def _entry(self, account: str, file_path: str) -> Path:
         name = file_documents.document_name(account, file_path)
-        return self._index / name[:2] / f"{name}.json"
+        return self._index / f"{name[:2]}/{name}.json"
 
     def _object(self, version_id: str) -> Path:
         return self._objects / file_documents.object_name(version_id)
@@ -169,20 +173,23 @@ def _make_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a folder for this thread alone, among all threads and processes that ask."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+def _locked(path: Path) -> Iterator[int]:
+    """Hold a folder, which this opens, for this thread alone, among all threads and processes that ask."""
+    with _opened(path) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        yield descriptor
 
 
 def _sync_folder(path: Path) -> None:
     """Make the names in a folder durable: the fsync of a file does not cover its name."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with _opened(path) as descriptor:
         os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from .logs.lines import LOG
+from .logs.lines import tell
 
 WARNINGS: Final = frozenset(
     {"replayed", "stale", "unissued", "unfinished", "keys_missed", "unthrottled", "breaker_opened", "epoch_changed"}
@@ -22,8 +22,8 @@ class EventLog:
 
     def note(self, event: str, facts: Mapping[str, str | int | None]) -> None:
         """Write `event` and its facts."""
-        LOG.tell(_LEVELS.get(event, "info"), event, facts)
+        tell(_LEVELS.get(event, "info"), event, facts)
 
     def note_each(self, event: str, facts: Mapping[str, str | int | None], nonces: Sequence[str]) -> None:
         """Write a line for each nonce."""
-        LOG.tell(_LEVELS.get(event, "info"), event, {**facts, "nonces": nonces})
+        tell(_LEVELS.get(event, "info"), event, {**facts, "nonces": nonces})

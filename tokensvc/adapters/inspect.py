@@ -25,6 +25,9 @@ UNKNOWN: Final = "application/octet-stream"
 _HEAD_BYTES: Final = 40_960
 """Past the farthest signature that puremagic looks for (a CD image's, at 36,870)."""
 
+_FEW_BYTES: Final = 256
+"""What is no text has nearly always something in these already that no text has."""
+
 _SIGNIFICANT_BYTES: Final = 3
 """A shorter signature is as likely a coincidence; the good ones among those are listed below."""
 
@@ -102,6 +105,20 @@ _BY_EXTENSION: Final = mimetypes.MimeTypes().types_map[True] | {
 }
 
 
+def _by_place() -> tuple[tuple[slice, frozenset[bytes]], ...]:
+    """All signatures that puremagic begins with, by where they stand: a tenth as many places as signatures.
+
+    It compares each of its 1,400 with each file, which is half a millisecond for one that none of them fits.
+    """
+    places: dict[tuple[int, int], set[bytes]] = {}
+    for each in (*puremagic.magic_header_array, *puremagic.magic_footer_array):
+        places.setdefault((each.offset, each.offset + len(each.byte_match)), set()).add(each.byte_match)
+    return tuple((slice(start, end or None), frozenset(known)) for (start, end), known in places.items())
+
+
+_KNOWN_TO_PUREMAGIC: Final = _by_place()
+
+
 def inspect(content: BinaryIO, name: str) -> Kind:
     """Return the kind of a file's bytes; the extension of its name decides only among what the bytes may be.
 
@@ -139,7 +156,9 @@ def _by_signature(head: bytes) -> str | None:
 
 
 def _is_text(head: bytes) -> bool:
-    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or not head.translate(None, _TEXT_BYTES)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    return not head[:_FEW_BYTES].translate(None, _TEXT_BYTES) and not head.translate(None, _TEXT_BYTES)
 
 
 def _text_type(head: bytes, extension: str) -> str:
@@ -151,6 +170,8 @@ def _text_type(head: bytes, extension: str) -> str:
 
 def _by_puremagic(head: bytes, extension: str) -> str:
     """Its best answer: of the extension, else the longest, else the first by name; none that we decide."""
+    if not any(head[where] in known for where, known in _KNOWN_TO_PUREMAGIC):
+        return UNKNOWN
     try:
         answers = puremagic.magic_string(head)
     except puremagic.PureError:

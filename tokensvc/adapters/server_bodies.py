@@ -7,6 +7,7 @@ CPU for 5 MB in pieces of 16 KiB. What we take here is subtracted from its own c
 from __future__ import annotations
 
 from collections.abc import Callable
+from socket import socket
 
 import gevent
 from gevent import monkey
@@ -14,10 +15,11 @@ from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 
 
-def straight(stream: object) -> Callable[[memoryview], int] | None:
+def straight(stream: object) -> Callable[[memoryview, float], int] | None:
     """The quick way to read this request's body, or None if gunicorn has more to do with it than to count.
 
-    It puts what has come into the buffer, having waited for the first of it: how many bytes, and none at the end.
+    It puts what has come into the buffer, having waited for the first of it: how many bytes, and none at the end. Where
+    requests share a thread (a gevent worker), it waits no more than so many seconds, and then raises TimeoutError.
     """
     if (
         isinstance(stream, Body)
@@ -33,8 +35,9 @@ class _Straight:
 
     def __init__(self, body: Body) -> None:
         self._body = body
+        self._receive = _in_turn if monkey.is_module_patched("socket") else _in_its_own_thread
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: memoryview, seconds: float) -> int:
         body, reader = self._body, self._body.reader
         if held := body.buf.tell():  # read ahead by gunicorn's `read` or `readline`
             chunk = body.read(min(held, len(buffer)))
@@ -44,7 +47,7 @@ class _Straight:
         if not buffer:
             return 0
         try:
-            received = _receive(reader.unreader, buffer)
+            received = _unread(reader.unreader, buffer) or self._receive(reader.unreader.sock, buffer, seconds)
         except Exception:
             body.failed = True  # as gunicorn's own reading does: the connection is not used again
             raise
@@ -52,14 +55,27 @@ class _Straight:
         return received
 
 
-def _receive(unreader: SocketUnreader, buffer: memoryview) -> int:
-    if unreader.buf.getbuffer().nbytes:  # it came together with the head; behind it may be the next request
-        ahead: bytes = unreader.read()
-        taken = min(len(ahead), len(buffer))
-        buffer[:taken] = ahead[:taken]
-        unreader.unread(ahead[taken:])
-        return taken
-    if monkey.is_module_patched("socket"):
-        gevent.sleep(0)  # a quick client has always sent more already, and would keep all others waiting
-    received: int = unreader.sock.recv_into(buffer)
-    return received
+def _unread(unreader: SocketUnreader, buffer: memoryview) -> int:
+    """What came together with the head; behind it may be the next request."""
+    if not unreader.buf.getbuffer().nbytes:
+        return 0
+    ahead: bytes = unreader.read()
+    taken = min(len(ahead), len(buffer))
+    buffer[:taken] = ahead[:taken]
+    unreader.unread(ahead[taken:])
+    return taken
+
+
+def _in_its_own_thread(client: socket, buffer: memoryview, _seconds: float) -> int:
+    return client.recv_into(buffer)
+
+
+def _in_turn(client: socket, buffer: memoryview, seconds: float) -> int:
+    gevent.sleep(0)  # a quick client has always sent more already, and would keep all others waiting
+    if seconds <= 0:
+        raise TimeoutError
+    client.settimeout(seconds)  # the timer is made only if there is something to wait for
+    try:
+        return client.recv_into(buffer)
+    finally:
+        client.settimeout(None)

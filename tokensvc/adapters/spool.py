@@ -38,26 +38,36 @@ class SpooledFile:
 
     def write(self, chunk: bytes | memoryview) -> None:
         """Append, or raise Outage when the disk does not take it."""
-        if self._descriptor < 0:
+        if self._descriptor < 0 or self.sha256 is not None:
             raise ValueError("the file is sealed or discarded")
-        rest = memoryview(chunk)
-        with faults_as_outages():
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+        try:
+            write_all(self._descriptor, chunk)
+        except OSError as exc:
+            raise _outage(exc) from exc
         self._hash.update(chunk)
         self.size += len(chunk)
 
     def seal(self) -> str:
-        """Make the bytes durable, if they stay here, and return their SHA-256 in hex; again, the same."""
+        """No more bytes will come: return their SHA-256 in hex; again, the same."""
         if self.sha256 is None:
             if self._descriptor < 0:
                 raise ValueError("the file is discarded")
-            if self._durable:
-                with faults_as_outages():
-                    self._blocking(os.fsync, self._descriptor)
-            self._close()
+            if not self._durable:
+                self._close()
             self.sha256 = self._hash.hexdigest()
         return self.sha256
+
+    def secure(self) -> None:
+        """Make the bytes durable, if they stay here; again, nothing."""
+        if self._descriptor >= 0:
+            with faults_as_outages():
+                self._blocking(self.sync)
+
+    def sync(self) -> None:
+        """As `secure`, in this thread, and with the disk's own errors."""
+        if self._descriptor >= 0:
+            os.fsync(self._descriptor)
+            self._close()
 
     def open(self) -> BinaryIO:
         """Read from the start, through a handle of its own. Not after `keep` or `discard`."""
@@ -118,6 +128,13 @@ def written_before(path: Path, limit: int) -> bool:
         return False
 
 
+def write_all(descriptor: int, content: bytes | memoryview) -> None:
+    """Write it whole, or raise OSError."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def unlink(path: Path) -> None:
     """Remove a file of ours if that works; what stays, a sweep finds."""
     with contextlib.suppress(OSError):
@@ -130,6 +147,10 @@ def faults_as_outages() -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno in _FULL:
-            raise Outage("There is no room left for files.", retry_after=60) from exc
-        raise Outage(f"The file store does not work: {exc.strerror or 'unknown reason'}.") from exc
+        raise _outage(exc) from exc
+
+
+def _outage(fault: OSError) -> Outage:
+    if fault.errno in _FULL:
+        return Outage("There is no room left for files.", retry_after=60)
+    return Outage(f"The file store does not work: {fault.strerror or 'unknown reason'}.")

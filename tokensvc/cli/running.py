@@ -123,7 +123,7 @@ def _telling(settings: Settings) -> Callable[[str], None]:
         from tokensvc.adapters.logs import lines  # noqa: PLC0415 - slow to load, and most launchers never tell a thing
 
         lines.write_to(sys.stderr, settings.log)
-        lines.LOG.tell("warning", "launcher", {"message": sentence})
+        lines.tell("warning", "launcher", {"message": sentence})
 
     return tell
 

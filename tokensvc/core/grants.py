@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from . import strict_json
@@ -48,9 +49,13 @@ class GrantNote:
             text += f',"types":[{",".join(map(quoted, limits.types))}]'
         return text + "}"
 
-    @classmethod
-    def from_text(cls, text: str) -> GrantNote:
-        """The inverse of `to_text`; a text that is no note is a `ValueError`, never a note that restricts nothing."""
+    @staticmethod
+    @lru_cache(maxsize=512)
+    def from_text(text: str) -> GrantNote:
+        """The inverse of `to_text`; a text that is no note is a `ValueError`, never a note that restricts nothing.
+
+        What one caller is granted in one second, such as a batch, has one text.
+        """
         members = strict_json.loads_object(text.encode())
         forced, types = members.pop("forced", {}), members.pop("types", [])
         max_bytes = members.pop("max_bytes", None)
@@ -63,7 +68,7 @@ class GrantNote:
             or (max_bytes is not None and type(max_bytes) is not int)
         ):
             raise ValueError("the recorded grant is not one")
-        return cls(**members, restrictions=Restrictions(max_bytes, tuple(types), forced))
+        return GrantNote(**members, restrictions=Restrictions(max_bytes, tuple(types), forced))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from . import choices, strict_json, v1
 from .callers import Caller
@@ -26,6 +26,7 @@ from .window import Window, choose_window, parse_expire, parse_lifetime
 class AskV1:
     """A request for a v1 credential: the query's texts as they came, or None."""
 
+    version: ClassVar[Version] = "v1"
     token: str | None = None
     expire: str | None = None
     public_key: str | None = None
@@ -35,6 +36,7 @@ class AskV1:
 class AskV2:
     """A request for a v2 credential: the JSON members as they came."""
 
+    version: ClassVar[Version] = "v2"
     payload: Mapping[str, Any]
     expire: object = None
     public_key: object = None
@@ -63,7 +65,7 @@ def decide(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, *, tr
 def terms_of(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, trace: list[str] | None = None) -> Terms:
     """The first half of `decide`, which is the same for all asks with this `expire`."""
     occasion = choices.Occasion(profile, caller, now, trace)
-    version: Version = "v1" if isinstance(ask, AskV1) else "v2"
+    version = ask.version
     require_admitted(profile, caller)
     _require_version(profile, version)
     occasion.note(lambda: f"caller: {caller.subject!r} of {caller.source} may have {version} of profile {profile.name}")
@@ -77,21 +79,29 @@ def terms_of(profile: Profile, caller: Caller, ask: AskV1 | AskV2, now: int, tra
 
 def grant(terms: Terms, ask: AskV1 | AskV2) -> Grant:
     """The second half: what follows from what is asked for one credential."""
-    occasion = terms.occasion
-    token: str | None = None
-    parameters: Mapping[str, str] | None = None
-    if isinstance(ask, AskV1):
-        token = ask.token
-        if token is not None:
-            v1.require_token(token)
-        if occasion.notes is not None:
-            forced = terms.restrictions.forced.items()
-            occasion.notes.extend(
-                f"{name}: forced to {text!r}, at the own upload endpoint only" for name, text in forced
-            )
-    elif terms.fixed is not None:
-        parameters = choices.choose(occasion, ask.payload, terms.fixed)
-    return grant_of(terms, token, parameters)
+    if isinstance(ask, AskV2):
+        return grant_of(terms, None, parameters_of(terms, ask))
+    token = token_of(ask)
+    if terms.occasion.notes is not None:
+        forced = terms.restrictions.forced.items()
+        terms.occasion.notes.extend(
+            f"{name}: forced to {text!r}, at the own upload endpoint only" for name, text in forced
+        )
+    return grant_of(terms, token)
+
+
+def token_of(ask: AskV1) -> str | None:
+    """The token that the client chose, if it did; a refusal of one that cannot be."""
+    if ask.token is not None:
+        v1.require_token(ask.token)
+    return ask.token
+
+
+def parameters_of(terms: Terms, ask: AskV2) -> dict[str, str]:
+    """The parameters that a v2 credential binds for what is asked, or a refusal."""
+    if terms.fixed is None:
+        raise ValueError("A v1 credential has no parameters.")
+    return choices.choose(terms.occasion, ask.payload, terms.fixed)
 
 
 def grant_of(terms: Terms, token: str | None = None, parameters: Mapping[str, str] | None = None) -> Grant:

@@ -39,7 +39,12 @@ def mint(
     `fits` is asked whether the nonce will do. If it will not, the payload ends in six blanks, which mean nothing in
     JSON (RFC 8259, 2), chosen so that it does.
     """
-    return mint_members(pair, "".join([member(name, text) for name, text in parameters.items()]), window, fits)
+    return mint_members(pair, members(parameters), window, fits)
+
+
+def members(parameters: Mapping[str, str]) -> str:
+    """What `member` makes of each of them, joined."""
+    return "".join([member(name, text) for name, text in parameters.items()])
 
 
 def member(name: str, text: str) -> str:
@@ -49,10 +54,10 @@ def member(name: str, text: str) -> str:
     return f'"{name}":{strict_json.quoted(require_text(name, text))},'
 
 
-def mint_members(pair: KeyPair, members: str, window: Window, fits: Callable[[bytes], bool] | None = None) -> str:
-    """As `mint`, of what `member` made of each parameter, joined."""
+def mint_members(pair: KeyPair, joined: str, window: Window, fits: Callable[[bytes], bool] | None = None) -> str:
+    """As `mint`, of parameters as `members` joined them."""
     verify_window(window, window.issued_at)
-    payload = f'{{{members}"iat":{window.issued_at},"exp":{window.expires_at}}}'.encode()
+    payload = f'{{{joined}"iat":{window.issued_at},"exp":{window.expires_at}}}'.encode()
     token = jws.sign(payload, key=pair.mac, kid=pair.public_key)
     if fits is not None and not fits(signing_input(token)):
         head = token.partition(".")[0]

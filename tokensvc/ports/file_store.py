@@ -21,7 +21,10 @@ class Incoming(Protocol):
         """Append; the memory may be used again afterwards."""
 
     def seal(self) -> str:
-        """No more bytes will come: make them durable and return the SHA-256 in hex."""
+        """No more bytes will come: return the SHA-256 in hex."""
+
+    def secure(self) -> None:
+        """Make the sealed bytes durable, as far as `keep` would: it has less left to fail in then."""
 
     def open(self) -> BinaryIO:
         """Read back from the start. The caller closes it."""

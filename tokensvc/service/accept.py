@@ -145,11 +145,9 @@ class Accept:
         texts = {name: offer.fields[name] for name in settled}  # a forced text is compared as it came
         require_limits(restrictions, size=file.size, mime=kind.mime, fields=texts)
         _require_checks(restrictions, settled, file.size, kind)
-        # Only now, so that of many that race only the winner's bytes have to reach the disk.
-        file.seal()
         account, chance = authority.pair.account, chance_of(request)
         stored = keep(self.files, account, settled, file, kind, now=self.clock(), chance=chance, commit=commit)
-        if authority.nonce is not None:
+        if authority.nonce is not None and offer.key is not None:  # without a key nobody can send this request again
             self._finish(authority.nonce, request, f"{stored.version_id} {stored.file_path}")
         self.audit.note(
             "stored",

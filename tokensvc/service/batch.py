@@ -9,18 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tokensvc.core import policy, v1, v2
+from tokensvc.core import v1, v2
 from tokensvc.core.callers import Caller, Presented
 from tokensvc.core.errors import Code, Refusal
-from tokensvc.core.grants import Grant
 from tokensvc.core.nonces import nonce_ids
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile
-from tokensvc.core.quotas import Quota
 from tokensvc.core.stencils import Stencils
 from tokensvc.ports import Entry, Recording, RecordOutcome
 
 from .drafts import Drafts
+from .entitlements import Entitlement
 from .issue import Issue, Issued, left_after, require_share
 from .receipts import Repeatable, repeatable
 from .request_names import new_request
@@ -49,20 +48,18 @@ class Batch:
         profile, caller = self._admit(profile_name, presented)
         ring = self.issue.rings[profile.account]
         repeat = repeatable(ring, profile, caller, key, ["v1", count])
-        grant = policy.decide(profile, caller, AskV1(), self.issue.clock())
-        pair, request, fits = ring.signing, new_request(self.issue.chance), self.issue.fits(grant)
-        quota = self.issue.quota(grant)
-        text, until = grant.to_text(), grant.window.record_until
+        entitled = self.issue.entitle(profile, caller, AskV1())
+        request, fits, window = new_request(self.issue.chance), self.issue.fits(entitled), entitled.terms.window
         for _ in range(_MOST_ROUNDS):
-            made = v1.mint_all(pair, new_tokens(self.issue.chance, count, fits), grant.window)
-            nonces = nonce_ids(grant.account, "v1", [one.token.encode() for one in made])
-            entries = [Entry(nonce, text, until) for nonce in nonces]
+            made = v1.mint_all(entitled.pair, new_tokens(self.issue.chance, count, fits), window)
+            nonces = nonce_ids(profile.account, "v1", [one.token.encode() for one in made])
+            entries = [Entry(nonce, entitled.text, window.record_until) for nonce in nonces]
             items = () if repeat is None else [[one.token, one.expire, one.signature, one.public_key] for one in made]
-            recording = self._record(grant, entries, request, quota, repeat, items)
+            recording = self._record(entitled, entries, request, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
                 return Issued([v1.Credential(*item) for item in repeat.items(recording.receipt)])
             if recording.recorded:
-                return Issued(made, left_after(quota, recording))
+                return Issued(made, left_after(entitled.quota, recording))
         raise Refusal(Code.TOKEN_EXISTS, "No new tokens could be found.", "Try again.")
 
     def v2(
@@ -81,41 +78,39 @@ class Batch:
         profile, caller = self._admit(profile_name, presented)
         ring = self.issue.rings[profile.account]
         repeat = repeatable(ring, profile, caller, key, ["v2", uploads, expire])
-        now = self.issue.clock()
-        pair, request = ring.signing, new_request(self.issue.chance)
+        request = new_request(self.issue.chance)
         results: list[str | Refusal] = [_TOO_MANY_ALIKE] * len(uploads)
         drafts: Drafts | None = None
         for place, payload in enumerate(uploads):
             try:
                 upload = _object(payload)
                 if drafts is None:
-                    terms = policy.terms_of(profile, caller, AskV2(upload, expire), now)
-                    stencils, grant = Stencils(terms), policy.grant_of(terms)
-                    drafts = Drafts(pair, grant.window, self.issue.fits(grant))
+                    entitled = self.issue.entitle(profile, caller, AskV2(upload, expire))
+                    stencils, fits = Stencils(entitled.terms), self.issue.fits(entitled)
+                    drafts = Drafts(entitled.pair, entitled.terms.window, fits)
                 drafts.add(place, stencils.members(upload))
             except Refusal as refusal:
                 if refusal.code not in _OF_ONE_UPLOAD:
                     raise
                 results[place] = refusal
         if drafts is None:
-            return pair.public_key, Issued(results)
-        quota, text = self.issue.quota(grant), grant.to_text()
+            return ring.active, Issued(results)
         while drafts.texts:
             drafts.part()
             places = list(drafts.texts)
             answer = [drafts.texts.get(place, one) for place, one in enumerate(results)]
-            items = () if repeat is None else (pair.public_key, *(_item(one) for one in answer))
-            nonces = nonce_ids(grant.account, "v2", map(v2.signing_input, drafts.texts.values()))
-            entries = [Entry(nonce, text, until) for nonce, until in zip(nonces, drafts.untils(), strict=True)]
-            recording = self._record(grant, entries, request, quota, repeat, items)
+            items = () if repeat is None else (ring.active, *(_item(one) for one in answer))
+            nonces = nonce_ids(profile.account, "v2", map(v2.signing_input, drafts.texts.values()))
+            entries = [Entry(nonce, entitled.text, until) for nonce, until in zip(nonces, drafts.untils(), strict=True)]
+            recording = self._record(entitled, entries, request, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
                 public_key, *kept = repeat.items(recording.receipt)
                 return public_key, Issued([_of_item(item) for item in kept])
             if recording.recorded:
-                return pair.public_key, Issued(answer, left_after(quota, recording))
+                return ring.active, Issued(answer, left_after(entitled.quota, recording))
             for number in recording.known:
                 drafts.move(places[number])
-        return pair.public_key, Issued(results)
+        return ring.active, Issued(results)
 
     def _admit(self, profile_name: str, presented: Presented) -> tuple[Profile, Caller]:
         profile, caller = self.issue.admit(profile_name, presented)
@@ -129,23 +124,22 @@ class Batch:
 
     def _record(
         self,
-        grant: Grant,
+        entitled: Entitlement,
         entries: Sequence[Entry],
         request: str,
-        quota: Quota | None,
         repeat: Repeatable | None,
         items: Sequence[Any],
     ) -> Recording:
-        """Record all of them, or none. `grant` is one of theirs; `items` are what is kept of them for a repetition."""
+        """Record all of them, or none. `items` are what is kept of them for a repetition."""
         receipt = None
         if repeat is not None:
             receipt = repeat.receipt(items, max(entry.until for entry in entries), self.issue.chance)
         recording = self.issue.nonces.record_batch(
-            entries, request=request, quota=quota, uses=grant.uses, receipt=receipt
+            entries, request=request, quota=entitled.quota, uses=entitled.profile.uses, receipt=receipt
         )
-        require_share(quota, recording)
+        require_share(entitled.quota, recording)
         if recording.recorded:
-            self.issue.note_each(grant, [entry.nonce for entry in entries])
+            self.issue.audit.note_each("issued", entitled.facts, [entry.nonce for entry in entries])
         return recording
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from tokensvc.core import policy, v1, v2
 from tokensvc.core.callers import Caller, Once, Presented
 from tokensvc.core.errors import Code, Outage, Refusal, Unanswered
-from tokensvc.core.grants import Grant
 from tokensvc.core.keys import KeyRing
-from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.offers import Offer, offer_of
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile, find_profile
-from tokensvc.core.quotas import Left, Quota, Remaining, allowance_of, left_of, quota_of, refusal_of, subject_id
+from tokensvc.core.quotas import Left, Quota, Remaining, allowance_of, left_of, refusal_of, subject_id
 from tokensvc.ports import Audit, CallerSource, Chance, Clock, Concern, NonceStore, Outcome, Recording, Throttle
 
 from .concern import unheard
+from .entitlements import Entitlement, Entitlements, quota_under
 from .request_names import new_request
 from .tokens import Fits, new_token
 from .untracked import Untracked
@@ -60,25 +59,30 @@ class Issue:
     anonymous: frozenset[str] = frozenset()
     untracked: Untracked = field(default_factory=Untracked)
     concern: Concern = unheard
+    entitlements: Entitlements = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "entitlements", Entitlements(self.rings))
 
     def v1(self, profile_name: str, presented: Presented, ask: AskV1) -> Issued[v1.Credential]:
         """Issue a v1 credential, or raise a refusal or an outage."""
-        grant, _ = self._decide(profile_name, presented, ask)
-        ring, quota, moved = self.rings[grant.account], self.quota(grant), False
-        fits = None if quota is None else self.fits(grant)
+        entitled = self.entitle(*self.admit(profile_name, presented), ask)
+        chosen, window, moved = policy.token_of(ask), entitled.terms.window, False
+        self._settle(entitled, ask)
+        fits = None if entitled.quota is None else self.fits(entitled)
         for _ in range(_MOST_OWN_TOKENS):
-            token = grant.token or new_token(self.chance, fits)
-            credential = v1.mint(ring.signing, token, grant.window)
+            token = chosen or new_token(self.chance, fits)
+            credential = v1.mint(entitled.pair, token, window)
             try:
-                recording = self._record(grant, token.encode(), grant.window.record_until, quota)
+                recording = self._record(entitled, token.encode(), window.record_until)
             except Unanswered:
-                if moved or (fits := self._elsewhere(grant, token.encode())) is None:
+                if moved or chosen is not None or (fits := self._elsewhere(entitled, token.encode())) is None:
                     raise
                 moved = True
                 continue
             if recording.recorded:
-                return Issued(credential, left_after(quota, recording))
-            if grant.token is not None:
+                return Issued(credential, left_after(entitled.quota, recording))
+            if chosen is not None:
                 raise Refusal(
                     Code.TOKEN_EXISTS,
                     "token was issued before.",
@@ -93,26 +97,27 @@ class Issue:
         Two equal payloads in one second would be one JWT, good for one upload. So an equal one is moved back in time
         by whole seconds until it is new: its lifetime is as asked or up to 30 s less, never more.
         """
-        grant, caller = self._decide(profile_name, presented, ask)
-        ring, quota, moved, tracked = self.rings[grant.account], self.quota(grant), False, True
-        fits = None if quota is None else self.fits(grant)
-        for step in range(min(MOST_STEPS_BACK + 1, grant.window.lifetime)):
-            window = grant.window.earlier(step)
-            token = v2.mint(ring.signing, grant.parameters, window, fits)
+        entitled = self.entitle(*self.admit(profile_name, presented), ask)
+        members, moved, tracked = v2.members(policy.parameters_of(entitled.terms, ask)), False, True
+        self._settle(entitled, ask)
+        fits = None if entitled.quota is None else self.fits(entitled)
+        for step in range(min(MOST_STEPS_BACK + 1, entitled.terms.window.lifetime)):
+            window = entitled.terms.window.earlier(step)
+            token = v2.mint_members(entitled.pair, members, window, fits)
             material = v2.signing_input(token)
             if tracked:
                 try:
-                    recording = self._record(grant, material, window.record_until, quota)
+                    recording = self._record(entitled, material, window.record_until)
                     if recording.recorded:
-                        return Issued(token, left_after(quota, recording))
+                        return Issued(token, left_after(entitled.quota, recording))
                 except Unanswered:
-                    if not moved and (other := self._elsewhere(grant, material)) is not None:
+                    if not moved and (other := self._elsewhere(entitled, material)) is not None:
                         fits, moved = other, True
                         continue
-                    if not self._may_go_untracked(grant, caller):
+                    if not self._may_go_untracked(entitled):
                         raise
                     tracked = False
-            if not tracked and self._hand_out_untracked(grant, material):
+            if not tracked and self._hand_out_untracked(entitled, material):
                 return Issued(token, tracked=False)
         raise Refusal(
             Code.TOKEN_EXISTS,
@@ -149,7 +154,7 @@ class Issue:
         """
         profile, caller = self.admit(profile_name, presented)
         offer = offer_of(profile, caller, self.clock())
-        quota = _quota_of(profile, caller.source, caller.subject)
+        quota = quota_under(profile, caller)
         if quota is None:
             return offer, Remaining(), None
         remaining = self.nonces.remaining(quota)
@@ -160,24 +165,27 @@ class Issue:
         profile = find_profile(self.profiles, profile_name)
         return profile, self._identify_slowly(profile, presented)
 
-    def _decide(self, profile_name: str, presented: Presented, ask: AskV1 | AskV2) -> tuple[Grant, Caller]:
-        profile, caller = self.admit(profile_name, presented)
-        grant = policy.decide(profile, caller, ask, self.clock())
-        self.rings[grant.account].require_public_key(ask.public_key)
-        if caller.once is not None:  # last, so that a request which is refused anyway does not use it up
-            self._cross_off(caller.once)
-        return grant, caller
+    def entitle(self, profile: Profile, caller: Caller, ask: AskV1 | AskV2) -> Entitlement:
+        """What one who was admitted may have now, whatever else it asks for than until when; or a refusal."""
+        return self.entitlements.of(profile, caller, ask, self.clock())
 
-    def _may_go_untracked(self, grant: Grant, caller: Caller) -> bool:
+    def _settle(self, entitled: Entitlement, ask: AskV1 | AskV2) -> None:
+        """Refuse another key than ours; and use up what is good once, last, so that no refused request does."""
+        self.rings[entitled.profile.account].require_public_key(ask.public_key)
+        if entitled.caller.once is not None:
+            self._cross_off(entitled.caller.once)
+
+    def _may_go_untracked(self, entitled: Entitlement) -> bool:
         """Never what a ticket was used up for: who shows it again would get another."""
-        allowed = self.profiles[grant.profile].untracked and caller.once is None and caller.source not in self.anonymous
+        caller = entitled.caller
+        allowed = entitled.profile.untracked and caller.once is None and caller.source not in self.anonymous
         return allowed and self.untracked.has_room(self.clock())
 
-    def _hand_out_untracked(self, grant: Grant, material: bytes) -> bool:
-        nonce = nonce_id(grant.account, grant.version, material)
+    def _hand_out_untracked(self, entitled: Entitlement, material: bytes) -> bool:
+        nonce = entitled.nonce_id(material)
         if not self.untracked.take(nonce, self.clock()):
             return False
-        self.audit.note("issued_untracked", {**_noted(grant), "nonce": nonce})
+        self.audit.note_each("issued_untracked", entitled.facts, (nonce,))
         return True
 
     def _identify_slowly(self, profile: Profile, presented: Presented) -> Caller:
@@ -203,54 +211,41 @@ class Issue:
         if redemption.outcome is not Outcome.SPENT:
             raise Refusal(Code.CALLER_INVALID, "The ticket was used before.", "Fetch a new ticket for each credential.")
 
-    def _record(self, grant: Grant, material: bytes, until: int, quota: Quota | None) -> Recording:
+    def _record(self, entitled: Entitlement, material: bytes, until: int) -> Recording:
         """What came of it: recorded, or it exists; a refusal if the subject has had its share."""
-        nonce, request = nonce_id(grant.account, grant.version, material), new_request(self.chance)
+        nonce, quota = entitled.nonce_id(material), entitled.quota
         recording = self.nonces.record(
-            nonce, grant=grant.to_text(), until=until, request=request, quota=quota, uses=grant.uses
+            nonce,
+            grant=entitled.text,
+            until=until,
+            request=new_request(self.chance),
+            quota=quota,
+            uses=entitled.profile.uses,
         )
         require_share(quota, recording)
         if recording.recorded:
-            self.audit.note("issued", {**_noted(grant), "nonce": nonce})
+            self.audit.note_each("issued", entitled.facts, (nonce,))
         return recording
 
-    def quota(self, grant: Grant) -> Quota | None:
-        """What the grant's subject may have under its profile; None if that is not limited."""
-        return _quota_of(self.profiles[grant.profile], grant.source, grant.subject)
-
-    def fits(self, grant: Grant) -> Fits | None:
+    def fits(self, entitled: Entitlement) -> Fits | None:
         """Says of the material of a nonce whether it would be beside its subject; None if it is wherever it is."""
         if self.nonces.in_one_place():
             return None
-        home = subject_id(grant.account, grant.profile, grant.source, grant.subject)
-        return lambda material: self.nonces.beside(nonce_id(grant.account, grant.version, material), home)
+        profile, caller = entitled.profile, entitled.caller
+        home = subject_id(profile.account, profile.name, caller.source, caller.subject)
+        return lambda material: self.nonces.beside(entitled.nonce_id(material), home)
 
-    def _elsewhere(self, grant: Grant, material: bytes) -> Fits | None:
+    def _elsewhere(self, entitled: Entitlement, material: bytes) -> Fits | None:
         """What fits a server other than the one that did not answer about that material; None if there is none.
 
-        Nor is there where the token was chosen by the client, or a count says where it has to be.
+        Nor is there where a count says where it has to be.
         """
-        if grant.token is not None or self.quota(grant) is not None:
+        if entitled.quota is not None:
             return None
-        is_elsewhere = self.nonces.elsewhere(nonce_id(grant.account, grant.version, material))
+        is_elsewhere = self.nonces.elsewhere(entitled.nonce_id(material))
         if is_elsewhere is None:
             return None
-        return lambda other: is_elsewhere(nonce_id(grant.account, grant.version, other))
-
-    def note_each(self, grant: Grant, nonces: Sequence[NonceId]) -> None:
-        """Note for the audit that credentials of the same caller are on record, and about to leave."""
-        self.audit.note_each("issued", _noted(grant), nonces)
-
-
-def _noted(grant: Grant) -> dict[str, str | int | None]:
-    """What the audit is told of a grant, besides the nonce."""
-    return {
-        "version": grant.version,
-        "account": grant.account,
-        "profile": grant.profile,
-        "source": grant.source,
-        "subject": grant.subject,
-    }
+        return lambda other: is_elsewhere(entitled.nonce_id(other))
 
 
 def require_share(quota: Quota | None, recording: Recording) -> None:
@@ -264,7 +259,3 @@ def left_after(quota: Quota | None, recording: Recording) -> Left | None:
     if quota is None or recording.limit is None or recording.remaining is None:
         return None
     return Left(allowance_of(quota, recording.limit), recording.remaining)
-
-
-def _quota_of(profile: Profile, source: str, subject: str) -> Quota | None:
-    return quota_of(profile.limits, account=profile.account, profile=profile.name, source=source, subject=subject)

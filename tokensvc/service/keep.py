@@ -1,4 +1,4 @@
-"""Keep: the last step of accepting. A sealed file gets its name, its ids and its place in the file store."""
+"""Keep: the last step of accepting. A file gets its name, its ids and its place in the file store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def keep(
     chance: Chance,
     commit: Callable[[], None] | None = None,
 ) -> StoredFile:
-    """Make the sealed file visible where its form (see `core.forms`) wants it, or refuse because the name is taken.
+    """Seal the file and make it visible where its form (`core.forms`) wants it, or refuse because the name is taken.
 
     `commit` is called when all that can be known to stand in the way has been asked, and before anything is visible;
     what it raises keeps nothing. With the bytes of `chance` that kept a file before, that file is the answer.
@@ -36,6 +36,7 @@ def keep(
     drafts = _drafts(account, settled, file, kind, now, chance, unique=unique)
     first = next(drafts)
     if commit is not None:
+        file.secure()  # a disk that is full, or fails, spends nothing as yet
         if not unique:
             _require_room(files, first, replace=replace)
         commit()

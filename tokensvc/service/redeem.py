@@ -71,13 +71,14 @@ class Redeem:
         redemption = self.nonces.redeem(genuine.nonce, request=request, cross_off_until=until, origin=genuine.origin)
         spent = redemption.outcome is Outcome.SPENT
         note = granted(redemption)
-        self.concern(**whose(note))
+        owner = whose(note)
+        self.concern(**owner)
         self.audit.note(
             "redeemed" if spent else str(redemption.outcome),
             {
                 "version": genuine.version,
                 "account": account,
-                **whose(note),
+                **owner,
                 "age": None if note is None else self.clock() - note.issued_at,
                 "nonce": genuine.nonce,
                 "by": None if spend.by is None else spend.by.subject,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from io import BytesIO
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from wsgiref.types import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
 GRACE_SECONDS: Final = 5.0
@@ -20,11 +20,11 @@ _MOST_AT_ONCE: Final = 16 * 1024
 Within = Callable[[float], AbstractContextManager[object]]
 """A block that TimeoutError ends after so many seconds, as far as the worker can do that."""
 
-ReadInto = Callable[[memoryview], int]
-"""Puts there what has come, having waited for the first of it. How many bytes that were; none at the end."""
+ReadInto = Callable[[memoryview, float], int]
+"""Puts there what has come, having waited for the first of it. How many bytes that were; none at the end.
 
-
-_Chunk = TypeVar("_Chunk", bytes, memoryview)
+TimeoutError after so many seconds, as far as the worker can do that.
+"""
 
 
 def never_straight(_stream: object) -> ReadInto | None:
@@ -72,6 +72,7 @@ class _Paced:
         self._stream = stream
         self._within = within
         self._straight = straight
+        self._readinto: ReadInto | None = None
         self._began: float | None = None
         self._received = 0
         self.too_slow = False
@@ -92,12 +93,17 @@ class _Paced:
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Put there what has come, having waited for the first of it; how many bytes, and none at the end."""
-        straight, most = self._straight(self._stream), min(len(buffer), _MOST_AT_ONCE)
-        if straight is not None:  # in no more time than a small piece has: there may not come more than that
-            return len(self._paced(lambda _: buffer[: straight(buffer)], most))
-        chunk = self._paced(self._stream.read, most)
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+        if self._readinto is None:
+            self._readinto = self._straight(self._stream) or self._read_and_copy
+        # In no more time than a small piece has: there may not come more than that.
+        seconds = self._seconds_for(min(len(buffer), _MOST_AT_ONCE))
+        try:
+            received = self._readinto(buffer, seconds)
+        except TimeoutError:
+            self.too_slow = True
+            raise
+        self._received += received
+        return received
 
     def readline(self, size: int = -1, /) -> bytes:
         """Up to the end of a line, and at most 16 KiB."""
@@ -111,17 +117,28 @@ class _Paced:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.readline, b"")
 
-    def _paced(self, read: Callable[[int], _Chunk], size: int) -> _Chunk:
+    def _read_and_copy(self, buffer: memoryview, seconds: float) -> int:
+        with self._within(seconds):
+            chunk = self._stream.read(min(len(buffer), _MOST_AT_ONCE))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    def _paced(self, read: Callable[[int], bytes], size: int) -> bytes:
         """What `read` gives within the time that `size` bytes have."""
-        now = time.monotonic()
-        if self._began is None:
-            self._began = now
-        until = self._began + GRACE_SECONDS + (self._received + size) / SLOWEST_BYTES_PER_SECOND
+        seconds = self._seconds_for(size)
         try:
-            with self._within(max(0.0, until - now)):
+            with self._within(seconds):
                 chunk = read(size)
         except TimeoutError:
             self.too_slow = True
             raise
         self._received += len(chunk)
         return chunk
+
+    def _seconds_for(self, size: int) -> float:
+        """How long the next `size` bytes may take, from now on."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        until = self._began + GRACE_SECONDS + (self._received + size) / SLOWEST_BYTES_PER_SECOND
+        return max(0.0, until - now)

@@ -24,6 +24,7 @@ _CREDENTIAL: Final[Mapping[Version, tuple[str, ...]]] = {
     "v1": ("token", "expire", "signature", "publicKey"),
     "v2": ("token",),
 }
+_MEMBERS: Final = frozenset({"version", "fields", *_CREDENTIAL["v1"]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,6 @@ def granted(spent: Spent) -> dict[str, Any]:
 
 
 def _spend(members: Mapping[str, Any], caller: Caller, key: str | None) -> Spend:
-    require_members(members, frozenset({"version", "fields", *_CREDENTIAL["v1"]}))
+    require_members(members, _MEMBERS)
     version, credential = read_credential(members)
     return Spend(version, credential, read_fields(members), caller, key)

@@ -1,9 +1,9 @@
 """gunicorn's gevent worker, with a short way for plain requests: each read, called and answered in one go.
 
 gunicorn makes every request's environment and answer anew, for any request that there may be; that takes longer than
-issuing a credential does. Here a line of a head that was seen before is not read again, and a request that has wholly
-arrived gets its answer in one write. The first request with anything in it that HTTP gives a second meaning to, or
-with a large or slow body, takes its connection to gunicorn's own code, unread and for good.
+issuing a credential does. Here a line of a head that was seen before is not read again, and a request gets its answer
+in one write. The first request with anything in it that HTTP gives a second meaning to takes its connection to
+gunicorn's own code, unread and for good.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Answer:
     def _length(self) -> int:
         """How long the body is to be, if that and the status are plain."""
         length = dict(self._fields).get("Content-Length", "")
-        if not length.isdecimal() or int(length) > _MOST_AT_ONCE or not _STATUS.fullmatch(self._status or ""):
+        if not length.isdecimal() or int(length) > _MOST_AT_ONCE or not _is_plain_status(self._status or ""):
             raise NotPlain
         return int(length)
 
@@ -125,7 +125,7 @@ class _Lines(dict[tuple[str, str], str]):
 
     def __missing__(self, field: tuple[str, str]) -> str:
         name, value = field
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or util.is_hoppish(name):
+        if not _is_plain_name(name) or not _VALUE.fullmatch(value):
             raise NotPlain
         line = f"{name}: {value}\r\n"
         if name in _SAME_AGAIN:
@@ -136,6 +136,16 @@ class _Lines(dict[tuple[str, str], str]):
 
 
 _LINES: Final = _Lines()
+
+
+@lru_cache(maxsize=_MOST_KNOWN)
+def _is_plain_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and not util.is_hoppish(name)
+
+
+@lru_cache(maxsize=64)
+def _is_plain_status(status: str) -> bool:
+    return _STATUS.fullmatch(status) is not None
 
 
 @lru_cache(maxsize=1)

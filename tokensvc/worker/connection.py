@@ -10,7 +10,9 @@ import errno
 import io
 from typing import Any, Final, Protocol
 
-from gevent import GreenletExit, get_hub, getcurrent, socket
+from gevent import GreenletExit, Timeout, get_hub, getcurrent, socket
+from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.http.wsgi import base_environ
 
 from .answer import Answer
@@ -18,7 +20,7 @@ from .heads import MOST_BYTES, Heads, NotPlain
 
 _READ: Final = 1
 _MOST_AT_ONCE: Final = 65536
-"""Bytes of a plain request, head and body: a batch of a hundred uploads has less. Most uploads are gunicorn's."""
+"""Bytes of a body that is read as a whole: a batch of a hundred uploads has less."""
 
 _WENT_AWAY: Final = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 
@@ -95,15 +97,25 @@ class Connection:
                 asked = None
             if asked is None:
                 return data
-            end = head + 4 + int(asked.get("CONTENT_LENGTH", 0))
-            while len(data) < end:  # its body is on its way, in a packet of its own
-                more = self._read(end - len(data)) if end <= _MOST_AT_ONCE else b""
-                if not more:
-                    return data
-                data += more
-            if not self._answer(asked, data[head + 4 : end]):
+            begun, length = data[head + 4 :], int(asked.get("CONTENT_LENGTH", 0))
+            if length <= _MOST_AT_ONCE:
+                begun = self._read_on(begun, length)
+            if len(begun) >= length:
+                keeps, data = self._answer(asked, io.BytesIO(begun[:length])), begun[length:]
+            else:
+                body = _Coming(self._client, begun, length)
+                keeps, data = (
+                    self._answer(asked, body.stream) and body.used_up(self._server.cfg.keepalive),
+                    body.read_ahead(),
+                )
+            if not keeps:
                 return None
-            data = data[end:]
+
+    def _read_on(self, begun: bytes, length: int) -> bytes:
+        """A small body, which may come in packets of its own; what there is of it if no more has come in time."""
+        while len(begun) < length and (more := self._read(length - len(begun))):
+            begun += more
+        return begun
 
     def _read(self, most: int = MOST_BYTES) -> bytes:
         """What comes next; nothing at the end, or if nothing has come in time."""
@@ -137,11 +149,9 @@ class Connection:
         self._timer = self._hub.loop.timer(left if left > 0 else self._server.cfg.keepalive)
         self._timer.start(self._on_time)
 
-    def _answer(self, asked: dict[str, str], body: bytes) -> bool:
+    def _answer(self, asked: dict[str, str], body: io.BytesIO | Body) -> bool:
         """Answer one request. Answers whether the connection may be kept."""
-        environ = self._environ.copy()
-        environ.update(asked)
-        environ["wsgi.input"] = io.BytesIO(body)
+        environ = {**self._environ, **asked, "wsgi.input": body}
         if self._named_by_host:
             name, *port = asked["HTTP_HOST"].split(":")
             environ["SERVER_NAME"], environ["SERVER_PORT"] = name, port[0] if port else "80"
@@ -162,3 +172,27 @@ class Connection:
                 self._server.handle_error(answer.asked, self._client, self._addr, exc)
             return False
         return answer.keeps
+
+
+class _Coming:
+    """A body of a known length, of which some bytes are here; gunicorn's, which is read as the application asks for it.
+
+    It may be a large one, or slow.
+    """
+
+    def __init__(self, client: socket.socket, begun: bytes, length: int) -> None:
+        self._unreader = SocketUnreader(client)
+        self._unreader.unread(begun)
+        self.stream = Body(LengthReader(self._unreader, length))
+
+    def used_up(self, seconds: float) -> bool:
+        """Read what the application left of it, if it comes in time. Answers whether the next request begins there."""
+        with Timeout(seconds, False):
+            while not self.stream.failed:
+                if not self.stream.read(_MOST_AT_ONCE):
+                    return True
+        return False
+
+    def read_ahead(self) -> bytes:
+        """What has come behind it."""
+        return bytes(self._unreader.take_buffered())

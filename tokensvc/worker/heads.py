@@ -63,7 +63,7 @@ _SAME_AGAIN: Final = frozenset(
 )
 """Fields that say the same in request after request, and nothing secret."""
 
-_LENGTH: Final = re.compile("0|[1-9][0-9]{0,4}")
+_LENGTH: Final = re.compile("0|[1-9][0-9]{0,11}")
 
 
 class NotPlain(Exception):  # noqa: N818 - no error: gunicorn says what it is
@@ -75,24 +75,45 @@ class Heads:
 
     def __init__(self, most_asked: int, most_fields: int, most_of_field: int, scheme_fields: Collection[str]) -> None:
         """Zero is no limit. `scheme_fields` are those by which gunicorn is told of https."""
-        self._most_asked, self._most_fields = most_asked or MOST_BYTES, most_fields or MOST_BYTES
+        self._most_fields = most_fields or MOST_BYTES
+        self._asked = _Asked(most_asked or MOST_BYTES)
         self._fields = _Fields(most_of_field or MOST_BYTES, scheme_fields)
 
     def environ(self, head: bytes) -> dict[str, str]:
         """The part of the environment that is in a head without its last two line ends; raises NotPlain."""
         asked, *lines = head.split(b"\r\n")
-        match = _ASKED.fullmatch(asked)
-        if match is None or len(asked) > self._most_asked or len(lines) > self._most_fields:
+        if len(lines) > self._most_fields:
             raise NotPlain
         environ = dict(map(self._fields.__getitem__, lines))
         if len(environ) != len(lines) or "HTTP_HOST" not in environ:  # how to join two of a name is for gunicorn to say
             raise NotPlain
-        method, path, query = match.groups()
-        environ["REQUEST_METHOD"] = method.decode("ascii")
-        environ["PATH_INFO"] = path.decode("ascii")
-        environ["QUERY_STRING"] = "" if query is None else query.decode("ascii")
-        environ["RAW_URI"] = asked[len(method) + 1 : -len(_VERSION)].decode("ascii")
+        environ.update(self._asked[asked])
         return environ
+
+
+class _Asked(dict[bytes, dict[str, str]]):
+    """What the first lines of requests come to. One with a query is read each time: there may be a token in it."""
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__()
+        self._most_bytes = most_bytes
+
+    def __missing__(self, line: bytes) -> dict[str, str]:
+        match = _ASKED.fullmatch(line)
+        if match is None or len(line) > self._most_bytes:
+            raise NotPlain
+        method, path, query = match.groups()
+        asked = {
+            "REQUEST_METHOD": method.decode("ascii"),
+            "PATH_INFO": path.decode("ascii"),
+            "QUERY_STRING": "" if query is None else query.decode("ascii"),
+            "RAW_URI": line[len(method) + 1 : -len(_VERSION)].decode("ascii"),
+        }
+        if query is None:
+            if len(self) >= _MOST_KNOWN:
+                self.clear()
+            self[line] = asked
+        return asked
 
 
 class _Fields(dict[bytes, tuple[str, str]]):

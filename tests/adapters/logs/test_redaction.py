@@ -13,7 +13,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJDQU5BUlkiOjF9.c2lnbmF0dXJl"
 
 
 def shown(**facts: Any) -> dict[str, Any]:
-    return dict(Redaction()(None, "info", facts))
+    return dict(Redaction()(facts))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_password_in_an_address_is_taken_out() -> None:
 def test_a_known_secret_is_taken_out_whatever_it_looks_like() -> None:
     redaction = Redaction()
     redaction.learn(["correct horse", "short"])
-    facts = redaction(None, "info", {"detail": "said correct horse, and short", "n": ("correct horse!",)})
+    facts = redaction({"detail": "said correct horse, and short", "n": ("correct horse!",)})
     assert facts == {"detail": f"said {REDACTED}, and short", "n": [f"{REDACTED}!"]}
 
 

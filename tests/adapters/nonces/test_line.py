@@ -15,9 +15,11 @@ import pytest
 import redis
 
 from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.line import busy, held
 from tests.support.valkey import Valkey, wait_until
 from tokensvc.adapters.redis_client import connect
-from tokensvc.adapters.redis_client.line import Line, Lined, _Question, pack
+from tokensvc.adapters.redis_client.calls import pack
+from tokensvc.adapters.redis_client.line import Lined
 
 ECHO = "return ARGV[1]"
 
@@ -33,26 +35,10 @@ def echo(client: Lined, text: str) -> Any:
     return client.execute_command("EVAL", ECHO, 0, text)
 
 
-@contextlib.contextmanager
-def busy(line: Line) -> Iterator[None]:
-    """Meanwhile somebody asks."""
-    asking = _Question(b"")
-    line._is_asked = asking.asks_for_all = True
-    try:
-        yield
-    finally:
-        line._hand_on(asking)
-
-
-def held(client: Lined, asked: int) -> bool:
-    """Whether so many wait for their turn."""
-    return len(client.line._waiting) == asked
-
-
 def test_a_command_is_packed_as_redis_py_packs_it(client: Lined) -> None:
     parts = ("EVAL", "return 1", 2, "ik{00}:n:ä", "", "x" * 5000)
     connection: Any = client.connection_pool.make_connection()
-    assert pack(parts) == b"".join(connection.pack_command(*parts))
+    assert pack(parts).encode() == b"".join(connection.pack_command(*parts))
 
 
 @pytest.mark.alone
@@ -69,7 +55,7 @@ def test_who_asks_while_an_answer_is_on_its_way_is_taken_along_with_the_others(v
     with ThreadPoolExecutor(9) as pool:
         with busy(client.line):
             asked = [pool.submit(echo, client, str(number)) for number in range(8)]
-            wait_until(lambda: held(client, 8), "eight that wait")
+            wait_until(lambda: held(client.line, 8), "eight that wait")
             reads = int(valkey.command("INFO", "stats")["total_reads_processed"])
         assert [each.result().decode() for each in asked] == [str(number) for number in range(8)]
     # Two of the reads are the connection and the command that tell.
@@ -81,11 +67,11 @@ def test_an_error_is_only_for_the_one_whose_script_it_is_of(client: Lined) -> No
     with ThreadPoolExecutor(3) as pool:
         with busy(client.line):
             before = pool.submit(echo, client, "before")
-            wait_until(lambda: held(client, 1))
+            wait_until(lambda: held(client.line, 1))
             wrong = pool.submit(client.execute_command, "EVALSHA", "0" * 40, 0)
-            wait_until(lambda: held(client, 2))
+            wait_until(lambda: held(client.line, 2))
             after = pool.submit(echo, client, "after")
-            wait_until(lambda: held(client, 3))
+            wait_until(lambda: held(client.line, 3))
         assert (before.result(), after.result()) == (b"before", b"after")
         with pytest.raises(redis.exceptions.NoScriptError):
             wrong.result()
@@ -107,7 +93,7 @@ def test_when_the_answers_are_lost_all_are_told_and_the_next_are_answered(valkey
         with ThreadPoolExecutor(4) as pool:
             with busy(made.line):
                 asked = [pool.submit(echo, made, str(number)) for number in range(4)]
-                wait_until(lambda: held(made, 4))
+                wait_until(lambda: held(made.line, 4))
             lost = [each.exception() for each in asked]
             assert all(isinstance(each, redis.ConnectionError) for each in lost)
             assert len({id(each) for each in lost}) == 4
@@ -133,7 +119,7 @@ def test_who_is_ended_while_it_asks_for_all_leaves_nobody_waiting(
     with ThreadPoolExecutor(3) as pool:
         with busy(client.line):
             asked = [pool.submit(echo, client, str(number)) for number in range(3)]
-            wait_until(lambda: held(client, 3))
+            wait_until(lambda: held(client.line, 3))
             monkeypatch.setattr(connection, "read_response", end)
         came_of_it = [each.exception() for each in asked]
     assert sorted(type(each).__name__ for each in came_of_it) == ["ConnectionError", "ConnectionError", "Ended"]
@@ -171,7 +157,7 @@ def test_after_a_fork_each_process_has_a_line_of_its_own(client: Lined) -> None:
 def test_nobody_waits_for_those_before_longer_than_two_time_outs_and_then_is_not_asked_for(client: Lined) -> None:
     with busy(client.line), ThreadPoolExecutor(1) as pool:
         assert isinstance(pool.submit(echo, client, "late").exception(), redis.TimeoutError)
-        assert held(client, 0)
+        assert held(client.line, 0)
     assert echo(client, "next") == b"next"
 
 

@@ -35,18 +35,18 @@ NAMED = {
 @pytest.mark.parametrize(
     ("name", "sha"),
     [
-        ("record", "d79680d88a8c117fd4b75f9333e6e0678c225a4a"),
-        ("record_batch", "1a4f1b3511a4aea088545d544b11f63d0e825878"),
-        ("redeem", "f791ffc31314717e0643807a3cb539750df1fc52"),
-        ("commit", "11e073e0b059361e6c58b780cb105e3c0c6cb00e"),
-        ("release", "e1733cb90f158d427af8c07a9a5c9a6ac1ed477a"),
-        ("finish", "a4b7bdb9346cf3e147a885066ec6c6c2e4839047"),
-        ("revoke", "0f2477a46e1530552634e634b04e4bbc6d441da4"),
-        ("look", "7c64fe8190c37a250090a639a6ce4f20d1bccc95"),
-        ("outstanding", "e250d3002a8ded5d14a81abb515ee71cf9718a1b"),
-        ("mark", "54b55710d2a920273dbd82c12001eee6a993f21a"),
-        ("ready", "64e8f8459efe173d0a9db330299c060dccc7177c"),
-        ("heal", "1b01bb7b4ae4a4f88117c482af6cf24b5e24d45b"),
+        ("record", "b717857126f6dd64d05ac253a4c08af208649c41"),
+        ("record_batch", "c9edb868608634d8554b8fb4a882b9bf90bf7c9c"),
+        ("redeem", "e60213a98c07b7b8bb9be12f126b4332937d699c"),
+        ("commit", "1767a079944a956096963b031d8371f0f50a34ed"),
+        ("release", "af9b3f40bed19066b590c6dacd9c405666ad3400"),
+        ("finish", "0b0111b5515c72e902fb6b27db537686f64759e6"),
+        ("revoke", "6445bc8f1ec643e3bd55ad27ebaed215622d1b9b"),
+        ("look", "c7ce9bcd71ddd613ac77a9d70c56689acad82f6e"),
+        ("outstanding", "8769fe3b2b716b7e8e26342cf084c29c375ec997"),
+        ("mark", "c6a388001d1ac16e7fee9e2655bb09dbfd3382c5"),
+        ("ready", "84f537ed43f82b194a989a1fbaf803f67a00257d"),
+        ("heal", "1704fc55e30c81ca38cc8f1aafb277dcbd4e08c7"),
     ],
 )
 def test_a_script_changes_only_on_purpose(valkey: Valkey, name: str, sha: str) -> None:
@@ -65,9 +65,10 @@ def test_only_what_adds_a_record_is_refused_by_a_full_store(script: Script) -> N
 @pytest.mark.parametrize("script", NAMED.values(), ids=NAMED)
 def test_only_record_writes_an_issued_record_and_only_where_there_is_none(script: Script) -> None:
     """A batch looks before, in the same step."""
-    assert script.text.count("value_of('I'") == 1  # in the preamble, for the one function that does
+    records = script in {scripts.RECORD, scripts.RECORD_BATCH}
+    assert script.text.count("value_of('I'") == records  # in the one function that does
     writes = [line for line in script.text.splitlines() if " issued(" in line and "function" not in line]
-    assert len(writes) == (script in {scripts.RECORD, scripts.RECORD_BATCH})
+    assert len(writes) == records
     assert all("'NX'" in line for line in writes if script is scripts.RECORD)
 
 
@@ -91,13 +92,37 @@ def test_every_write_of_a_record_sets_its_end_or_keeps_it(script: Script) -> Non
 
 @pytest.mark.parametrize("name", NAMED)
 def test_every_script_looks_at_the_fence_before_it_does_anything(name: str) -> None:
-    own = (files("tokensvc.adapters.nonces") / f"{name}.lua").read_text("utf-8").splitlines()
-    head, _, tail = ("\n".join(own[1:]) + "\n").partition("-- uses.lua\n")
-    assert head in NAMED[name].text
+    own = (files("tokensvc.adapters.nonces") / f"{name}.lua").read_text("utf-8")
+    tail = own.rpartition(".lua\n")[2]
     assert NAMED[name].text.endswith(tail)
-    assert ("local function read_uses" in NAMED[name].text) is bool(tail)
-    deeds = [line for line in own if "redis.call" in line or "fence(" in line or "read(" in line]
+    deeds = [line for line in own.splitlines() if "redis.call" in line or "fence(" in line or "read(" in line]
     assert "= fence(KEYS[" in deeds[0]
+
+
+@pytest.mark.parametrize("script", NAMED.values(), ids=NAMED)
+def test_a_script_makes_each_function_once_and_calls_none_that_it_has_not_made(script: Script) -> None:
+    shared = {
+        function
+        for path in files("tokensvc.adapters.nonces").iterdir()
+        if path.name.endswith(".lua")
+        for function in re.findall(r"^local function (\w+)", path.read_text("utf-8"), re.MULTILINE)
+    }
+    made: list[str] = []
+    for line in script.text.splitlines():
+        code = line.partition("--")[0]
+        made += re.findall(r"local function (\w+)", code)
+        called = set(re.findall(r"(?<![.\w])(\w+)\(", code)) & shared
+        assert called <= set(made), line
+    assert len(made) == len(set(made))
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_script_names_no_file_that_it_does_not_use(name: str) -> None:
+    folder = files("tokensvc.adapters.nonces")
+    own = (folder / f"{name}.lua").read_text("utf-8")
+    for named in re.findall(r"^-- (\w+\.lua)$", own, re.MULTILINE):
+        made = re.findall(r"^local function (\w+)", (folder / named).read_text("utf-8"), re.MULTILINE)
+        assert re.search(rf"\b({'|'.join(made)})\(", own), named
 
 
 def test_a_server_that_does_not_know_the_scripts_learns_them_within_the_call() -> None:

@@ -45,7 +45,7 @@ class Audited:
         if event not in AUDITED:
             return
         about = {name: fact for name, fact in request_facts().items() if name != "ms"}
-        common = REDACTION(None, "info", {**about, **facts})
+        common = REDACTION({**about, **facts})
         try:
             self._aside(self._file.append, event, *({**common, **own} for own in each))
         except OSError as exc:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any, Final, Literal, TextIO, TypeVar
 
 import structlog
@@ -35,7 +36,7 @@ _AT_ONCE_BYTES: Final = select.PIPE_BUF
 """As many bytes into a pipe are one write to whoever reads it (POSIX)."""
 
 
-def json_line(_logger: object, _level: str, facts: Facts) -> str:
+def json_line(_level: str, facts: Facts) -> str:
     """Plain ASCII: control characters, line breaks and all else are escaped, so a line stays a line."""
     return _dumps(facts)
 
@@ -46,19 +47,21 @@ class ConsoleLine:
     def __init__(self, *, colors: bool) -> None:
         self._renderer = structlog.dev.ConsoleRenderer(colors=colors, timestamp_key="time")
 
-    def __call__(self, logger: object, level: str, facts: Facts) -> str:
+    def __call__(self, level: str, facts: Facts) -> str:
         """The line."""
         for name, fact in facts.items():
             if isinstance(fact, str):
                 facts[name] = _CONTROL.sub(lambda found: ascii(found[0])[1:-1], fact)
         facts["time"] = str(facts.get("time", ""))[11:23]
-        return self._renderer(logger, level, facts)
+        return self._renderer(None, level, facts)
 
 
-def opened(_logger: object, level: str, facts: Facts) -> Facts:
+def opened(level: str, event: str, facts: Mapping[str, Any]) -> Facts:
     """The facts that there are, after what every line begins with and what is known of the request."""
-    line = {"time": _stamp(), "level": level, "event": facts.pop("event"), **request_facts()}
-    line |= {name: fact for name, fact in facts.items() if fact is not None}
+    line: Facts = {"time": _stamp(), "level": level, "event": event, **request_facts()}
+    for name, fact in facts.items():
+        if fact is not None:
+            line[name] = fact
     return line
 
 
@@ -76,11 +79,11 @@ def _second(second: int) -> str:
 
 
 class Sink:
-    """Where lines go; nowhere until it is told. It is structlog's innermost logger, with a method a level."""
+    """Where lines go, and how they look; nowhere until it is told."""
 
     def __init__(self) -> None:
         self.stream: TextIO | None = None
-        self.render: Callable[[object, str, Facts], str] = json_line
+        self.render: Callable[[str, Facts], str] = json_line
 
     def put(self, line: str) -> None:
         """Write one line, or some that have line breaks between them, at once and whole."""
@@ -98,7 +101,7 @@ class Sink:
         except (OSError, ValueError):
             return  # full, gone, or closed
 
-    def put_all(self, *lines: str) -> None:
+    def put_all(self, lines: Sequence[str]) -> None:
         """Write lines, if several of plain ASCII, by as few writes as leave each of them whole."""
         if len(lines) == 1:
             self.put(lines[0])
@@ -118,31 +121,20 @@ SINK: Final = Sink()
 """Where the lines of this process go."""
 
 
-def rendered(logger: object, level: str, facts: Facts) -> str | tuple[tuple[str, ...], dict[str, Any]]:
+def rendered(level: str, facts: Facts) -> Sequence[str]:
     """Its line; or of `nonces` a line each, with all that they have in common rendered once."""
     nonces: Sequence[str] | None = facts.pop("nonces", None)
     if nonces is None:
-        return SINK.render(logger, level, facts)
+        return (SINK.render(level, facts),)
     if SINK.render is json_line:
-        head = json_line(logger, level, facts)[:-1]
-        lines: tuple[str, ...] = tuple([f'{head}, "nonce": {_dumps(nonce)}}}' for nonce in nonces])
-    else:
-        lines = tuple([SINK.render(logger, level, {**facts, "nonce": nonce}) for nonce in nonces])
-    return lines, {}
+        head = json_line(level, facts)[:-1]
+        return [f'{head}, "nonce": {encode_basestring_ascii(nonce)}}}' for nonce in nonces]
+    return [SINK.render(level, {**facts, "nonce": nonce}) for nonce in nonces]
 
 
-class EventLogger(structlog.BoundLoggerBase):
-    """structlog's logger, told of facts as a whole: handed on by keyword, they would be copied again at each step."""
-
-    def tell(self, level: str, event: str, facts: Mapping[str, Any]) -> None:
-        """Write a line of an event and the facts that are not None; or with `nonces` among them a line of each."""
-        whole, _ = self._process_event(level, event, facts)  # type: ignore[arg-type] # it is not changed
-        self._logger.put_all(*whole)
-
-
-LOG: Final[EventLogger] = structlog.wrap_logger(
-    SINK, processors=[opened, REDACTION, rendered], wrapper_class=EventLogger
-).bind()
+def tell(level: str, event: str, facts: Mapping[str, Any]) -> None:
+    """Write a line of an event and the facts that are not None; or with `nonces` among them a line of each."""
+    SINK.put_all(rendered(level, REDACTION(opened(level, event, facts))))
 
 
 class RecordLine(logging.Formatter):
@@ -165,7 +157,7 @@ class RecordLine(logging.Formatter):
         facts |= getattr(record, "facts", {})
         if record.exc_info:
             facts["exception"] = self.formatException(record.exc_info)
-        return SINK.render(None, level, REDACTION(None, level, facts))
+        return SINK.render(level, REDACTION(facts))
 
 
 def write_to(stream: TextIO, form: Form = "json") -> None:

@@ -87,7 +87,7 @@ _SHAPES: Final = re.compile(
 
 
 class Redaction:
-    """A processor of structlog's kind. It changes the event that it is given."""
+    """It changes the event that it is given."""
 
     def __init__(self) -> None:
         self._known: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class Redaction:
         self._known = tuple({*self._known, *(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)})
         self._clean = set()
 
-    def __call__(self, _logger: object, _level: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def __call__(self, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Take out what is secret, whatever member of the event it is in."""
         for name, fact in facts.items():
             if name in _OURS or fact.__class__ is int:

@@ -18,6 +18,10 @@ _END_OF_TIME: Final = 10**10
 """Unix seconds of eleven digits: later than any window, and a longer number would be an error of the store."""
 
 
+NO_QUOTA: Final = ("",) * 5
+"""Instead of `quota_arguments`, where the script is to be told of none."""
+
+
 def checked(request: str) -> str:
     """A request id."""
     if not _REQUEST.fullmatch(request):

@@ -2,6 +2,8 @@
 -- Spends the use that a request has claimed. One whose time has ended is still its own until another has taken it.
 -- KEYS: record, epoch record. ARGV: request.
 -- Answers {spent} | {held | replayed | revoked | stale | unissued | fenced | hidden}; spent again, as the first time.
+-- fence.lua
+-- records.lua
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
 local state, written_in, owner, rest, subject = read(KEYS[1])

@@ -2,6 +2,8 @@
 -- Notes the result of a redemption, for the request that holds it. The first result stays.
 -- KEYS: record, epoch record. ARGV: request, result.
 -- Answers {finished | unheld | fenced | hidden}.
+-- fence.lua
+-- records.lua
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
 local state, written_in, request, rest, subject = read(KEYS[1])

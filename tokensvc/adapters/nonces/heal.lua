@@ -6,6 +6,7 @@
 --   rebind      the old epoch, when it is certain that this server lost nothing; a new one if there is none
 --   renew       as rotate, and also where the record is bound, if it is that epoch still
 -- Answers {bound | written | fenced | hidden, epoch}.
+-- fence.lua
 local epoch, why, replid, old = fence(KEYS[1])
 if epoch and (ARGV[1] ~= 'renew' or epoch ~= ARGV[3]) then return {'bound', epoch} end
 if epoch then replid = string.match(redis.call('GET', KEYS[1]), '^%x+') end

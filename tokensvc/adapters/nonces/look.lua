@@ -3,6 +3,9 @@
 -- KEYS: record, epoch record. ARGV: whether an unknown one would be crossed off (or empty); its account and second of
 -- issue as for redeem.
 -- Answers {issued, grant, uses left} | {held | replayed | revoked | stale | unissued | fenced | hidden}.
+-- fence.lua
+-- records.lua
+-- watermarks.lua
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
 local state, written_in, _, rest = read(KEYS[1])

@@ -2,6 +2,8 @@
 -- Sets a watermark. It only rises, and ends when the last credential that it can concern has ended.
 -- KEYS: epoch record. ARGV: scope, source (or empty), name, the second before which it revokes, until.
 -- Answers {marked} | {fenced | hidden}.
+-- fence.lua
+-- watermarks.lua
 local epoch, why = fence(KEYS[1])
 if not epoch then return {why} end
 local any, key = string.sub(KEYS[1], 1, -2) .. 'w', mark_key(KEYS[1], ARGV[1], ARGV[2], ARGV[3])

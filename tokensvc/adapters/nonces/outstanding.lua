@@ -3,6 +3,9 @@
 -- KEYS: epoch record. ARGV: cursor, about how many keys to look at, their pattern, their slot in a cluster (or empty),
 -- and the milliseconds by which a record outlives its credential.
 -- Answers {counted, next cursor, keys looked at, outstanding among them, keys there} | {fenced | hidden}.
+-- fence.lua
+-- records.lua
+-- watermarks.lua
 local epoch, why = fence(KEYS[1])
 if not epoch then return {why} end
 -- uses.lua

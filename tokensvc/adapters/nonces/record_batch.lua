@@ -6,6 +6,10 @@
 -- Answers {recorded; if counted just now, how many more, and by which limit} |
 -- {rate | per_day | outstanding, seconds to wait} |
 -- {again, text of the receipt} | {exists, places from 0 …} | {stale | late | fenced | hidden}.
+-- fence.lua
+-- records.lua
+-- issuing.lua
+-- quotas.lua
 local epoch, why = fence(KEYS[1])
 if not epoch then return {why} end
 local time = redis.call('TIME')

@@ -6,6 +6,10 @@
 -- Answers {spent, grant, and if it was spent just now the epoch and how many were spent in it} | {claimed, grant} |
 -- {finished, result, grant} | {held, seconds to wait, grant} | {replayed | revoked | stale, grant (or empty)} |
 -- {unissued | fenced | hidden}.
+-- fence.lua
+-- records.lua
+-- spending.lua
+-- watermarks.lua
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
 -- The count ends with the store, as the epoch record does. Whoever saw a higher one knows that the store went back.

@@ -2,6 +2,8 @@
 -- Gives back the use that a request has claimed and not spent. The one way back to issued, beside the end of its time.
 -- KEYS: record, epoch record. ARGV: request.
 -- Answers {released | unheld | fenced | hidden}.
+-- fence.lua
+-- records.lua
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
 local state, written_in, owner, rest, subject = read(KEYS[1])

@@ -2,6 +2,8 @@
 -- Says how many more a subject may have by each limit, and changes nothing: what has ended is passed over, not removed.
 -- KEYS: epoch record. ARGV: subject, rate, its seconds, per day, outstanding (empty for what is no limit).
 -- Answers {left, by the rate, per day, outstanding} (-1 for what is no limit) | {fenced | hidden}.
+-- fence.lua
+-- quotas.lua
 local epoch, why = fence(KEYS[1])
 if not epoch then return {why} end
 local time = redis.call('TIME')

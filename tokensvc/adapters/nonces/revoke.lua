@@ -3,6 +3,9 @@
 -- revoked, and the first name stays.
 -- KEYS: record, epoch record. ARGV: actor.
 -- Answers {revoked | replayed | stale | unissued | fenced | hidden}.
+-- fence.lua
+-- records.lua
+-- spending.lua
 local epoch, why = fence(KEYS[2])
 if not epoch then return {why} end
 local state, written_in, request, rest, subject = read(KEYS[1])

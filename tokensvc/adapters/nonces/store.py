@@ -20,7 +20,7 @@ from tokensvc.ports import Audit, Chance, Clock, Entry, Outcome, Receipt, Record
 
 from . import scripts
 from .answers import UNRECORDED, recording_of
-from .arguments import batch_texts, checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
+from .arguments import NO_QUOTA, batch_texts, checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
 from .census import Census
 from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key, stand_in
 from .questions import Observe, Questions
@@ -102,15 +102,20 @@ class RedisNonces:
         counted = () if quota is None else quota_arguments(quota)
         noted = (checked(request), grant, time_text(until), uses_text(uses))
         if quota is None or not counted or self.beside(nonce, quota.subject_id):
-            return self._recording(*self._ask(scripts.RECORD, nonce, *noted, *counted))
+            return self._put(nonce, *noted, *(counted or NO_QUOTA))
         substitute = stand_in(nonce, quota.subject_id)
-        first = self._recording(*self._ask(scripts.RECORD, substitute, noted[0], "", noted[2], "", *counted))
+        first = self._put(substitute, noted[0], "", noted[2], "", *counted)
         if not first.recorded:
             return first
-        recording = self._recording(*self._ask(scripts.RECORD, nonce, *noted))
+        recording = self._put(nonce, *noted, *NO_QUOTA)
         if not recording.recorded:
             self.revoke(substitute, actor="")
         return replace(recording, limit=first.limit, remaining=first.remaining) if recording.recorded else recording
+
+    def _put(self, nonce: NonceId, *arguments: str) -> Recording:
+        bucket = bucket_of(nonce, self._buckets)
+        keys = [epoch_key(bucket), nonce_key(nonce, bucket)]
+        return self._recording(*self._questions.put(scripts.RECORD, bucket, keys, list(arguments)))
 
     def in_one_place(self) -> bool:
         """Whether there is one bucket."""
@@ -171,7 +176,7 @@ class RedisNonces:
             places = places_in[bucket]
             keys = [epoch_key(bucket), *(nonce_key(entries[place].nonce, bucket) for place in places)]
             texts = batch_texts([entries[place] for place in places])
-            arguments = [checked(request), *(counted or ("",) * 5), uses_text(uses), *kept, *texts]
+            arguments = [checked(request), *(counted or NO_QUOTA), uses_text(uses), *kept, *texts]
             word, *rest = self._questions.put(scripts.RECORD_BATCH, bucket, keys, arguments)
             if word == "exists":
                 rest = [str(places[int(number)]) for number in rest]

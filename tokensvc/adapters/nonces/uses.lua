@@ -1,5 +1,8 @@
--- Put where the line "-- uses.lua" is in a script that reads or changes a record with uses: one that is good more than
--- once, or whose use counts only once its file is kept. So what has none does not pay for these functions.
+-- A record with uses: one that is good more than once, or whose use counts only once its file is kept. Named only where
+-- there is such a record: what has none does not pay for these functions.
+-- records.lua
+-- spending.lua
+-- watermarks.lua
 
 -- The rest of such a record is "<count>,<a|s>,<claims>,<length>:<revoked by><claim>…<grant>":
 --   a  a use is spent by the attempt     s  it is claimed for a while, then spent or given back

@@ -48,8 +48,8 @@ class Cluster:
             self._look_first(0)
         return tuple(dict.fromkeys(self._owners.values()))
 
-    def execute_command(self, *command: Any) -> Any:  # noqa: ANN401 - as redis-py's
-        """Run a script. Raises redis-py's errors, among them MovedError or AskError if redirected in a circle."""
+    def execute_command(self, *command: Any, may_join: bool = False) -> Any:  # noqa: ANN401 - as redis-py's
+        """Run a script, as `Lined` does. Raises redis-py's errors; MovedError or AskError if redirected in a circle."""
         slot = key_slot(str(command[_KEYS_AT]).encode())
         if slot not in self._owners:
             self._look_first(slot)
@@ -57,17 +57,17 @@ class Cluster:
         if host is None:
             raise redis_errors.ClusterDownError("No node has this slot.")
         try:
-            return self._follow(slot, host, command)
+            return self._follow(slot, host, command, may_join)
         except _MAP_MAY_BE_OLD:
             self._look_again(avoid=host)
             raise
 
-    def _follow(self, slot: int, host: Host, command: Sequence[Any]) -> Any:  # noqa: ANN401 - whatever the command answers
+    def _follow(self, slot: int, host: Host, command: Sequence[Any], may_join: bool) -> Any:  # noqa: ANN401 - as above
         asking = False
         for left in reversed(range(MOST_REDIRECTIONS + 1)):
             client = self.node(host)
             try:
-                return _ask(client, command) if asking else client.execute_command(*command)
+                return _ask(client, command) if asking else client.execute_command(*command, may_join=may_join)
             except redis_errors.AskError as exc:
                 if left == 0:
                     raise

@@ -1,10 +1,10 @@
 """Scripts of many callers over one connection: what is asked while answers are on their way goes together as the next.
 
-So there is one write to the store and one read for all of them, and with `appendfsync always` one fsync. Whoever comes
-first asks for all, and then wakes them and one of those who came meanwhile, to do the same: nobody is overtaken. In a
-gevent worker it first lets those come who are about to; who is alone waits for nobody. Each is answered by itself, and
-what fails for many at once has one cause. What was sent and not answered is not known to be undone, so only what may be
-asked again may go this way: scripts with a request id.
+So there is one write to the store and one read for all of them, and with `appendfsync always` one fsync; and calls of a
+script that takes several are one call. Whoever comes first asks for all, and then wakes them and one of those who came
+meanwhile, to do the same: nobody is overtaken. In a gevent worker it first lets those come who are about to; who is
+alone waits for nobody. Each is answered by itself, and what fails for many at once has one cause. What was sent and not
+answered is not known to be undone, so only what may be asked again may go this way: scripts with a request id.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Final
 import redis
 from redis.connection import BlockingConnectionPool
 
+from .calls import Call, groups, pack_group
 from .waits import Wait, let_others_come, new_wait
 
 LONGEST_GATHERING_SECONDS: Final = 0.002
@@ -25,13 +26,13 @@ LONGEST_GATHERING_SECONDS: Final = 0.002
 _NOT_ANSWERED: Final = object()
 
 
-class _Question:
-    """A packed command, and what came of it: an answer, or the error to raise."""
+class _Question(Call):
+    """What is asked, and what came of it: an answer, or the error to raise."""
 
-    __slots__ = ("answer", "asks_for_all", "command", "wait")
+    __slots__ = ("answer", "asks_for_all", "wait")
 
-    def __init__(self, command: bytes) -> None:
-        self.command = command
+    def __init__(self, parts: Sequence[str | int], *, may_join: bool) -> None:
+        super().__init__(parts, may_join=may_join)
         self.answer: Any = _NOT_ANSWERED
         self.asks_for_all = False
         self.wait: Wait | None = None
@@ -53,11 +54,14 @@ class Line:
         self._connection: Any = None
         self._hold_up = redis.TimeoutError()
 
-    def ask(self, parts: Sequence[str | int]) -> Any:  # noqa: ANN401 - whatever the command answers
-        """Return the answer to one command, or raise redis-py's errors as they come."""
+    def ask(self, parts: Sequence[str | int], *, may_join: bool = False) -> Any:  # noqa: ANN401 - whatever the command answers
+        """Return the answer to one command, or raise redis-py's errors as they come.
+
+        What `may_join` is a call of a script that takes several; see `calls`.
+        """
         if self._pid != os.getpid():  # the connection is the parent's, and its lock may be held for ever
             self._begin(os.getpid())
-        question = _Question(pack(parts))
+        question = _Question(parts, may_join=may_join)
         try:
             self._wait(question)
             if question.asks_for_all:
@@ -100,12 +104,10 @@ class Line:
         self._hold_up = redis.TimeoutError()  # the one cause for all who wait for this in vain
         try:
             connection = self._connected()
-            connection.send_packed_command([b"".join([question.command for question in questions])])
-            for question in questions:
-                try:
-                    question.answer = connection.read_response()
-                except redis.ResponseError as exc:
-                    question.answer = exc
+            together = groups(questions)
+            while together:
+                refused = _answer(connection, together)
+                together = [[question] for group in refused for question in group]
         except redis.RedisError as exc:
             self._disconnect()
             for question in questions:
@@ -143,18 +145,33 @@ class Line:
             self._connection.disconnect()
 
 
+def _answer(connection: Any, together: Sequence[list[_Question]]) -> list[list[_Question]]:  # noqa: ANN401 - as above
+    """Send all groups, each as one command, and read all answers. Returns those of several that are to be asked singly.
+
+    An error does not say whose it is, nor what was done before it: each question finds out about its own.
+    """
+    connection.send_packed_command(["".join([pack_group(group) for group in together]).encode()])
+    refused = []
+    for group in together:
+        try:
+            answer = connection.read_response()
+        except redis.ResponseError as exc:
+            if len(group) == 1:
+                group[0].answer = exc
+            else:
+                refused.append(group)
+            continue
+        if not group[0].shared:
+            group[0].answer = answer
+        else:
+            for place, question in enumerate(group):
+                question.answer = answer[place : place + 1]
+    return refused
+
+
 def _wake(question: _Question) -> None:
     if question.wait is not None:
         question.wait.wake()
-
-
-def pack(parts: Sequence[str | int]) -> bytes:
-    """A command as it goes over the wire (RESP)."""
-    texts = [str(part) for part in parts]
-    packed = "".join([f"${len(text)}\r\n{text}\r\n" for text in texts])
-    if not packed.isascii():  # lengths are bytes
-        packed = "".join([f"${len(text.encode())}\r\n{text}\r\n" for text in texts])
-    return f"*{len(texts)}\r\n{packed}".encode()
 
 
 class Lined(redis.Redis):
@@ -162,8 +179,8 @@ class Lined(redis.Redis):
 
     line: Line
 
-    def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's own
-        """Run a command and return its answer."""
+    def execute_command(self, *args: Any, may_join: bool = False, **options: Any) -> Any:  # noqa: ANN401 - redis-py's own
+        """Run a command and return its answer. With `may_join` it is a call of a script that takes several."""
         if args[0] in ("EVALSHA", "EVAL"):
-            return self.line.ask(args)
+            return self.line.ask(args, may_join=may_join)
         return super().execute_command(*args, **options)  # type: ignore[no-untyped-call] # redis-py gives it no types
