@@ -23,6 +23,7 @@ lint: $(VENV)/.development  ## ruff, mypy --strict, import rules
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.peers  ## what an issue costs here, and what peers cost beside it; twenty minutes, or ARGS=--quick
+	$(VENV)/service/bin/python -m compileall -q tokensvc  # as pip leaves it where it is deployed
 	$(BIN)/python -m benchmarks --programs $(VENV)/peers/bin $(ARGS)
 
 soak: $(VENV)/.development  ## the long runs, with their figures: hundreds of kills, a million nonces; ten minutes

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from tests.support.service import PATIENCE_SECONDS, Deployment, clean_environment
 from tests.support.valkey import Valkey
 from tokensvc import use_cases, wiring
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.cli import main
 from tokensvc.core.callers import Presented
 from tokensvc.core.policy import AskV1, AskV2

@@ -97,7 +97,8 @@ def test_no_version_is_written_twice() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("cli.running", ("flask", "jwt", "prometheus_client", "redis", "structlog", "tomlkit")),
+        ("cli.running", ("flask", "gevent", "http", "jwt", "prometheus_client", "redis", "structlog", "tomlkit")),
+        ("adapters.embedded.__main__", ("gevent", "pydantic", "tokensvc.config", "tokensvc.core.rules")),
         (
             "application",
             ("cryptography.hazmat", "jwt", "obstore", "pymediainfo", "tokensvc.adapters.tracing", "tomlkit"),

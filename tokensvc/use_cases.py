@@ -17,7 +17,7 @@ from tokensvc.adapters.inspect import inspect
 from tokensvc.adapters.logs.about import concern
 from tokensvc.adapters.metrics import Metrics
 from tokensvc.adapters.metrics_files import VARIABLE
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import Cluster, connect_any
 from tokensvc.adapters.remote_files import HttpsFiles
 from tokensvc.adapters.throttle import RedisThrottle

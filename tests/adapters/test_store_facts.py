@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.topologies import SHARDS, ClusterTopology
 from tests.support.valkey import APP_RIGHTS, Valkey
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.nonces.trial import try_out
 from tokensvc.adapters.redis_client import connect, connect_any
 from tokensvc.adapters.store_facts import Trouble, server_facts

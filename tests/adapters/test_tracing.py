@@ -19,7 +19,7 @@ from tests.support.valkey import Valkey
 from tests.test_house import run
 from tokensvc import events
 from tokensvc.adapters.logs import lines
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.tracing import Spans, _OwnTraces
 from tokensvc.web import create_app
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.app import KEPT_NONE, KEPT_ONE, Service, png
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.keys import AcceptedKeys, KeyPair, Secret

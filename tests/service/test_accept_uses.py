@@ -20,7 +20,8 @@ from tests.support.app import KEPT_NONE, KEPT_ONE, Service, Tables, png
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_request
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces, scripts
+from tokensvc.adapters.nonces import scripts
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.policy import AskV1

@@ -14,7 +14,7 @@ import pytest
 from tests.support.app import Service
 from tests.support.nonces import new_request
 from tests.support.topologies import SHARDS, ClusterTopology
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect_any
 from tokensvc.core.errors import Unanswered
 from tokensvc.core.nonces import nonce_id

@@ -15,7 +15,7 @@ import pytest
 from tests.support.app import Service
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core import v1, v2
 from tokensvc.core.callers import Caller, Evidence, Presented

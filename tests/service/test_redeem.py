@@ -13,7 +13,8 @@ from tests.support.app import Service
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_request
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces, scripts
+from tokensvc.adapters.nonces import scripts
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.callers import Caller
 from tokensvc.core.errors import Code, Outage, Refusal

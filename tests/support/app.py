@@ -21,7 +21,7 @@ from tests.support.documented import require_documented
 from tokensvc import use_cases, wiring
 from tokensvc.adapters.demo_sign_in import COOKIE
 from tokensvc.adapters.logs import about
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.application import uploads_of
 from tokensvc.config import Settings

@@ -12,7 +12,7 @@ from typing import Final
 from tests.support.processes import until
 from tokensvc.adapters.embedded import url
 from tokensvc.adapters.embedded.home import Home
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.ports import Outcome

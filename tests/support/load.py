@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from tests.support.nonces import new_nonce, new_request, soon
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome

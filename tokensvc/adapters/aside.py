@@ -9,8 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import ParamSpec, Protocol, TypeVar, cast
 
-import gevent
-from gevent import monkey
+from . import greenlets
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -30,14 +29,18 @@ def at_once(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) 
 
 def aside(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Call in another thread if this one is shared by many requests (a gevent worker), else here."""
-    if monkey.is_module_patched("socket"):
-        return cast("_T", gevent.get_hub().threadpool.apply(function, args, kwargs))
+    if greenlets.share_threads():
+        from gevent import get_hub  # noqa: PLC0415 - it is there already; who is not patched by it starts without
+
+        return cast("_T", get_hub().threadpool.apply(function, args, kwargs))
     return function(*args, **kwargs)
 
 
 def within(seconds: float) -> AbstractContextManager[object]:
     """A block that is ended by TimeoutError after so many seconds, where requests share a thread (a gevent worker)."""
-    if not monkey.is_module_patched("socket"):
+    if not greenlets.share_threads():
         return nullcontext()
-    block: AbstractContextManager[object] = gevent.Timeout(seconds, TimeoutError())
+    from gevent import Timeout  # noqa: PLC0415 - as above
+
+    block: AbstractContextManager[object] = Timeout(seconds, TimeoutError())
     return block

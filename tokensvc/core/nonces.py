@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Literal, NewType
 
 Version = Literal["v1", "v2"]
+
+Chance = Callable[[int], bytes]
+"""That many unpredictable bytes."""
 
 NonceId = NewType("NonceId", str)
 """22 characters of URL-safe base64: the first 128 bits of a SHA-256."""

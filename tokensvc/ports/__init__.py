@@ -5,9 +5,11 @@ Every method may raise `core.errors.Outage` when what is behind it does not answ
 
 from __future__ import annotations
 
+from tokensvc.core.nonces import Chance
+
 from .file_store import FileStore, Incoming, Inspector, NameTaken, RemoteFiles
 from .nonce_store import Entry, NonceStore, Outcome, Receipt, Recording, RecordOutcome, Redemption, Standing
-from .surroundings import Audit, CallerSource, Chance, Clock, Concern, Throttle
+from .surroundings import Audit, CallerSource, Clock, Concern, Throttle
 
 __all__ = [
     "Audit",

@@ -11,9 +11,6 @@ from tokensvc.core.nonces import NonceId
 Clock = Callable[[], int]
 """Unix seconds, now."""
 
-Chance = Callable[[int], bytes]
-"""That many unpredictable bytes."""
-
 
 class CallerSource(Protocol):
     """One way to know who asks. `identify` changes nothing: what is good once is spent by the use case."""

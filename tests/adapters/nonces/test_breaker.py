@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.nonces.breaker import JITTER_SECONDS, LATELY, OPEN_SECONDS, OUTAGES_IN_A_ROW, Breaker
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome

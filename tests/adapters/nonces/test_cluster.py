@@ -16,8 +16,9 @@ from tests.support.load import LOAD_SECONDS, Load
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.topologies import ALL_SLOTS, SHARDS, ClusterTopology
 from tests.support.valkey import wait_until
-from tokensvc.adapters.nonces import RedisNonces, scripts
+from tokensvc.adapters.nonces import scripts
 from tokensvc.adapters.nonces.keys import bucket_of, epoch_key, nonce_key
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import Cluster, connect_any
 from tokensvc.core.errors import Outage
 from tokensvc.core.grants import GrantNote

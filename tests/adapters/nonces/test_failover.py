@@ -16,8 +16,9 @@ import pytest
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.topologies import Link, free_ports, has_caught_up, on_port, replica_is_up
 from tests.support.valkey import Valkey, wait_until
-from tokensvc.adapters.nonces import RedisNonces, scripts
+from tokensvc.adapters.nonces import scripts
 from tokensvc.adapters.nonces.keys import nonce_key
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome
 

@@ -17,8 +17,9 @@ from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.line import at_once
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces, fence, scripts
+from tokensvc.adapters.nonces import fence, scripts
 from tokensvc.adapters.nonces.keys import bucket_of, epoch_key, nonce_key
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.adapters.redis_client.calls import MOST_JOINED, MOST_JOINED_BYTES, Call, groups, pack_group
 from tokensvc.adapters.redis_client.line import Lined
@@ -310,7 +311,7 @@ import os, sys
 import gevent
 from tests.support.line import busy, held
 from tests.support.nonces import new_nonce, new_request, soon
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import Quota

@@ -16,7 +16,8 @@ import pytest
 from tests.support.load import again
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces, fence
+from tokensvc.adapters.nonces import fence
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.grants import GrantNote
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.profiles import Rate

@@ -14,9 +14,10 @@ from redis import exceptions as redis_errors
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import APP_RIGHTS, Valkey
-from tokensvc.adapters.nonces import RedisNonces, scripts
+from tokensvc.adapters.nonces import scripts
 from tokensvc.adapters.nonces.attempts import BUDGET_SECONDS, ONE_ATTEMPT_SECONDS, Attempts, Fenced
 from tokensvc.adapters.nonces.retries import MOST_SAVED, RETRY_SHARE, RetryBudget
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage, Unanswered
 from tokensvc.core.nonces import NonceId

@@ -16,7 +16,8 @@ import redis
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.topologies import free_ports, has_caught_up, on_port, replica_is_up
 from tests.support.valkey import Valkey, wait_until
-from tokensvc.adapters.nonces import RedisNonces, fence, scripts
+from tokensvc.adapters.nonces import fence, scripts
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.errors import Outage
 from tokensvc.ports import Outcome, Redemption
 

@@ -23,7 +23,8 @@ from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.topologies import free_ports, has_caught_up, on_port, quietly, replica_is_up
 from tests.support.valkey import Valkey, wait_until
-from tokensvc.adapters.nonces import RedisNonces, fence
+from tokensvc.adapters.nonces import fence
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
 from tokensvc.core.grants import GrantNote

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.uses import SpendMode, Uses
 from tokensvc.ports import Outcome
@@ -160,7 +160,7 @@ from gevent import monkey
 monkey.patch_all()
 import collections, os, sys, time
 import gevent.pool
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tests.support.nonces import new_nonce, new_request, soon
 

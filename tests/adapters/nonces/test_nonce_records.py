@@ -14,8 +14,8 @@ import redis
 
 from tests.support.nonces import new_nonce, new_request, soon, value_at
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.nonces.keys import bucket_of, epoch_key, nonce_key
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.uses import Uses

@@ -11,8 +11,9 @@ import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces, scripts
+from tokensvc.adapters.nonces import scripts
 from tokensvc.adapters.nonces.scripts import Script
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.ports import Outcome
 
 NAMED = {
@@ -35,7 +36,7 @@ NAMED = {
     ("name", "sha"),
     [
         ("record", "b717857126f6dd64d05ac253a4c08af208649c41"),
-        ("record_batch", "c9edb868608634d8554b8fb4a882b9bf90bf7c9c"),
+        ("record_batch", "631a816494e03ececcfaa80e2c53d5f8558ee65a"),
         ("redeem", "e60213a98c07b7b8bb9be12f126b4332937d699c"),
         ("commit", "1767a079944a956096963b031d8371f0f50a34ed"),
         ("release", "af9b3f40bed19066b590c6dacd9c405666ad3400"),

@@ -12,8 +12,9 @@ import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import APP_RIGHTS, Valkey, wait_until
-from tokensvc.adapters.nonces import RedisNonces, census, fence
+from tokensvc.adapters.nonces import census, fence
 from tokensvc.adapters.nonces.keys import bucket_of
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
 from tokensvc.core.grants import GrantNote

@@ -15,7 +15,8 @@ import redis
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_nonce, new_request, soon, value_at
 from tests.support.valkey import Valkey, wait_until
-from tokensvc.adapters.nonces import RedisNonces, fence, scripts
+from tokensvc.adapters.nonces import fence, scripts
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId

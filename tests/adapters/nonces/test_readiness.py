@@ -11,8 +11,8 @@ import pytest
 import redis
 
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces
 from tokensvc.adapters.nonces.readiness import MOST_SKEW_SECONDS, SKEW_TOLD_SECONDS
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.errors import Outage
 from tokensvc.ports import Audit
 

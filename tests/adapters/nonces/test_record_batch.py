@@ -12,9 +12,10 @@ import pytest
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_nonce, new_request, soon, store_on
 from tests.support.valkey import APP_RIGHTS, Valkey, patient, wait_until
-from tokensvc.adapters.nonces import RedisNonces, scripts
+from tokensvc.adapters.nonces import scripts
 from tokensvc.adapters.nonces.arguments import batch_texts
 from tokensvc.adapters.nonces.keys import nonce_key
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
 from tokensvc.core.profiles import Rate

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import APP_RIGHTS, Valkey, wait_until
-from tokensvc.adapters.nonces import RedisNonces, fence
+from tokensvc.adapters.nonces import fence
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
 from tokensvc.core.profiles import Rate

@@ -11,8 +11,9 @@ import redis
 
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces, fence
+from tokensvc.adapters.nonces import fence
 from tokensvc.adapters.nonces.rollback import Count, Counts
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Audit, Outcome
 

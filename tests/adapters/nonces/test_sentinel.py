@@ -14,7 +14,7 @@ from tests.support.load import LOAD_SECONDS, Load
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.topologies import PRIMARY_NAME, SentinelTopology, has_caught_up
 from tests.support.valkey import wait_until
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId

@@ -16,7 +16,8 @@ import redis
 from tests.support.load import LOAD_SECONDS, Load, again
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey, wait_until
-from tokensvc.adapters.nonces import RedisNonces, fence
+from tokensvc.adapters.nonces import fence
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.errors import Outage
 from tokensvc.core.nonces import NonceId
 from tokensvc.ports import Outcome

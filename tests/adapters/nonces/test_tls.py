@@ -14,7 +14,7 @@ from tests.support.tls import Certificate, make_certificate
 from tests.support.tls_redis import TlsServer
 from tests.support.topologies import PRIMARY_NAME
 from tests.support.valkey import wait_until
-from tokensvc.adapters.nonces import RedisNonces
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.nonces.trial import try_out
 from tokensvc.adapters.redis_client import Cluster, connect_any
 from tokensvc.adapters.store_facts import server_facts

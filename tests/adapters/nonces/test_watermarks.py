@@ -16,8 +16,9 @@ from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.processes import until
 from tests.support.valkey import Valkey
-from tokensvc.adapters.nonces import RedisNonces, fence
+from tokensvc.adapters.nonces import fence
 from tokensvc.adapters.nonces.keys import bucket_of
+from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
 from tokensvc.core.grants import GrantNote

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
 
-from tokensvc.ports import Chance
+from tokensvc.core.nonces import Chance
 
 User = Literal["app", "sup"]
 """`app` is for the service and may run the nonce scripts; `sup` is for the supervisor and may do everything."""

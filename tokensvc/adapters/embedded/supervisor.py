@@ -18,7 +18,7 @@ import redis
 from tokensvc.adapters.nonces import fence
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
-from tokensvc.ports import Chance
+from tokensvc.core.nonces import Chance
 
 from . import load
 from .configuration import users_acl, valkey_conf

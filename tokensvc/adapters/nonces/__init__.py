@@ -5,9 +5,3 @@ credentials that were good, and clients fetch others; it never lets one through 
 twice is a store that went back in time (an old copy, a replica that lagged): the fence tells such a server
 from the one that made the record.
 """
-
-from __future__ import annotations
-
-from .store import RedisNonces
-
-__all__ = ["RedisNonces"]

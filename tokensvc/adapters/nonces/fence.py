@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from tokensvc.adapters.redis_client import Client
 from tokensvc.core.errors import Outage
-from tokensvc.ports import Chance
+from tokensvc.core.nonces import Chance
 
 from . import scripts
 from .keys import epoch_key

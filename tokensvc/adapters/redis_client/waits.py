@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from gevent import get_hub, monkey
-from gevent.hub import Waiter
+from tokensvc.adapters import greenlets
 
 
 class Wait(Protocol):
@@ -21,18 +20,19 @@ class Wait(Protocol):
 
 def let_others_come(longest: float) -> None:
     """Wait until the loop has nothing else to do, for so many seconds at most. Threads come by themselves."""
-    if not monkey.is_module_patched("threading"):
-        return
-    loop, waiter = get_hub().loop, Waiter()
-    with loop.idle() as idle, loop.timer(longest) as timer:
-        idle.start(waiter.switch, None)
-        timer.start(waiter.switch, None)
-        waiter.get()
+    if greenlets.share_threads():
+        from .switches import let_others_come as let_greenlets_come  # noqa: PLC0415 - as below
+
+        let_greenlets_come(longest)
 
 
 def new_wait() -> Wait:
     """As it is done here."""
-    return _ByGreenlet() if monkey.is_module_patched("threading") else _ByThread()
+    if greenlets.share_threads():
+        from .switches import ByGreenlet  # noqa: PLC0415 - gevent is there then; who is not patched starts without
+
+        return ByGreenlet()
+    return _ByThread()
 
 
 class _ByThread:
@@ -46,22 +46,3 @@ class _ByThread:
 
     def wake(self) -> None:
         self._event.set()
-
-
-class _ByGreenlet:
-    __slots__ = ("_waiter",)
-
-    def __init__(self) -> None:
-        self._waiter = Waiter()
-
-    def until_woken(self, seconds: float) -> bool:
-        timer = get_hub().loop.timer(seconds)
-        timer.start(self._waiter.switch, False)
-        try:
-            return bool(self._waiter.get())
-        finally:
-            timer.stop()
-            timer.close()
-
-    def wake(self) -> None:
-        get_hub().loop.run_callback(self._waiter.switch, True)
