@@ -1,4 +1,4 @@
-"""Several records by one call of the script: each is decided as if it were alone."""
+"""Several records, or redemptions, by one call of the script: each is decided as if it were alone."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def noted(nonce: NonceId, request: str, *quota: str, until: int | None = None, u
     return (nonce_key(nonce, 0), request, "g", str(until or soon()), uses, *(quota or NO_QUOTA))
 
 
-def put(client: Lined, *records: tuple[str, ...]) -> list[list[Any]]:
+def put(client: Lined, *records: tuple[str, ...], script: scripts.Script = scripts.RECORD) -> list[list[Any]]:
     """The answers of one call."""
     keys = [epoch_key(0), *(record[0] for record in records)]
     arguments = [text for record in records for text in record[1:]]
-    answers = client.execute_command("EVAL", scripts.RECORD.text, len(keys), *keys, *arguments)
+    answers = client.execute_command("EVAL", script.text, len(keys), *keys, *arguments)
     return [[part.decode() if isinstance(part, bytes) else part for part in answer] for answer in answers]
 
 
@@ -229,9 +229,9 @@ def test_what_is_no_record_goes_in_the_same_write_by_itself(valkey: Valkey, stor
 @pytest.mark.alone
 def test_each_bucket_has_a_call_of_its_own(valkey: Valkey, client: Lined) -> None:
     store = RedisNonces(client, chance=os.urandom, buckets=4)
-    for _ in range(16):  # each bucket has an epoch
-        assert store.record(new_nonce(), grant="g", until=soon(), request=new_request()).recorded
     nonces = [new_nonce() for _ in range(TOGETHER)]
+    for nonce in nonces:  # the bucket has an epoch
+        assert store.redeem(nonce, request=new_request()).outcome is Outcome.UNISSUED
     before = calls(valkey)
     assert all(each.recorded for each in recorded_at_once(store, client, [(nonce, None) for nonce in nonces]))
     assert calls(valkey) - before == len({bucket_of(nonce, 4) for nonce in nonces})
@@ -302,6 +302,70 @@ def test_who_lost_an_answer_together_asks_again_and_is_counted_once(valkey: Valk
         assert [each.recorded for each in came] == [True] * TOGETHER
         left = store.remaining(quota)
         assert (left.rate, left.outstanding) == (TOGETHER, TOGETHER)
+
+
+def spending(nonce: NonceId, request: str, *, cross_off: str = "", lease: str = "") -> tuple[str, ...]:
+    """One redemption as the script takes it: its key, and its arguments."""
+    return (nonce_key(nonce, 0), request, cross_off, lease, "", "0")
+
+
+def test_each_redemption_of_a_call_is_answered_by_itself_and_in_order(client: Lined, store: RedisNonces) -> None:
+    issued, other, revoked, claimed = (new_nonce() for _ in range(4))
+    first, second = new_request(), new_request()
+    put(client, *[noted(nonce, new_request()) for nonce in (issued, other, revoked)])
+    put(client, noted(claimed, new_request(), uses="1,s"))
+    store.revoke(revoked, actor="admin")
+    answers = put(
+        client,
+        spending(issued, first),
+        spending(issued, second),
+        spending(issued, first),
+        spending(new_nonce(), new_request()),
+        spending(new_nonce(), new_request(), cross_off=str(soon())),
+        spending(revoked, new_request()),
+        spending(claimed, first, lease="60"),
+        spending(claimed, second, lease="60"),
+        spending(other, new_request()),
+        script=scripts.REDEEM,
+    )
+    words = ["spent", "replayed", "spent", "unissued", "spent", "revoked", "claimed", "held", "spent"]
+    assert [answer[0] for answer in answers] == words
+    counts = [int(answer[3]) for answer in answers if len(answer) == 4]
+    assert counts == list(range(counts[0], counts[0] + 3))  # the repetition, and what is claimed, count nothing
+
+
+def redeemed_at_once(store: RedisNonces, client: Lined, nonces: Sequence[NonceId]) -> list[Any]:
+    """What came of each when they were sent together: an outcome, or an error."""
+
+    def redeem(nonce: NonceId) -> Outcome:
+        return store.redeem(nonce, request=new_request()).outcome
+
+    came = at_once(client.line, [lambda nonce=nonce: redeem(nonce) for nonce in nonces])  # type: ignore[misc] # as above
+    return [each.exception() or each.result() for each in came]
+
+
+@pytest.mark.alone
+def test_what_is_redeemed_together_is_one_call_and_of_one_nonce_good_for_one(
+    valkey: Valkey, store: RedisNonces, client: Lined
+) -> None:
+    nonce, other = new_nonce(), new_nonce()
+    recorded_at_once(store, client, [(nonce, None), (other, None)])
+    store.redeem(new_nonce(), request=new_request())  # the script is known
+    before = calls(valkey)
+    came = redeemed_at_once(store, client, [nonce] * TOGETHER + [other])
+    assert calls(valkey) - before == 1
+    assert sorted(came) == sorted([Outcome.SPENT] * 2 + [Outcome.REPLAYED] * (TOGETHER - 1))
+
+
+@pytest.mark.alone
+def test_a_record_that_cannot_be_read_is_an_outage_for_nobody_beside_it(store: RedisNonces, client: Lined) -> None:
+    nonces = [new_nonce() for _ in range(3)]
+    recorded_at_once(store, client, [(nonces[0], None), (nonces[2], None)])
+    client.lpush(nonce_key(nonces[1], 0), "no text")
+    before, wrong, after = redeemed_at_once(store, client, nonces)
+    assert (before, after) == (Outcome.SPENT, Outcome.SPENT)
+    assert isinstance(wrong, Outage)
+    client.delete(nonce_key(nonces[1], 0))
 
 
 GREENLETS = """

@@ -37,7 +37,7 @@ NAMED = {
     [
         ("record", "b717857126f6dd64d05ac253a4c08af208649c41"),
         ("record_batch", "631a816494e03ececcfaa80e2c53d5f8558ee65a"),
-        ("redeem", "e60213a98c07b7b8bb9be12f126b4332937d699c"),
+        ("redeem", "848c3f516f4de4740524aeea68b03f64e0eb1ccf"),
         ("commit", "1767a079944a956096963b031d8371f0f50a34ed"),
         ("release", "af9b3f40bed19066b590c6dacd9c405666ad3400"),
         ("finish", "0b0111b5515c72e902fb6b27db537686f64759e6"),

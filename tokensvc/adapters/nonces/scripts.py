@@ -64,7 +64,7 @@ def _load(name: str, *, takes_several: bool = False) -> Script:
 RECORD: Final = _load("record", takes_several=True)
 REMAINING: Final = _load("remaining")
 RECORD_BATCH: Final = _load("record_batch")
-REDEEM: Final = _load("redeem")
+REDEEM: Final = _load("redeem", takes_several=True)
 COMMIT: Final = _load("commit")
 RELEASE: Final = _load("release")
 FINISH: Final = _load("finish")

@@ -113,9 +113,7 @@ class RedisNonces:
         return replace(recording, limit=first.limit, remaining=first.remaining) if recording.recorded else recording
 
     def _put(self, nonce: NonceId, *arguments: str) -> Recording:
-        bucket = bucket_of(nonce, self._buckets)
-        keys = [epoch_key(bucket), nonce_key(nonce, bucket)]
-        return self._recording(*self._questions.put(scripts.RECORD, bucket, keys, list(arguments)))
+        return self._recording(*self._ask(scripts.RECORD, nonce, *arguments))
 
     def in_one_place(self) -> bool:
         """Whether there is one bucket."""
@@ -270,4 +268,7 @@ class RedisNonces:
 
     def _ask(self, script: scripts.Script, nonce: NonceId, *arguments: str) -> list[str]:
         bucket = bucket_of(nonce, self._buckets)
-        return self._questions.put(script, bucket, [nonce_key(nonce, bucket), epoch_key(bucket)], list(arguments))
+        keys = [nonce_key(nonce, bucket), epoch_key(bucket)]
+        if script.takes_several:  # the key that a group has in common comes first
+            keys.reverse()
+        return self._questions.put(script, bucket, keys, list(arguments))
