@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.files import content_at, keep, received, record_of
 from tokensvc.adapters.disk_files import DiskFiles
+from tokensvc.adapters.spool import SpooledFile
 from tokensvc.core.errors import Outage
 from tokensvc.ports import NameTaken
 
@@ -352,16 +353,18 @@ def test_sweep_takes_what_is_older_and_not_what_is_younger_or_kept(root: Path) -
     store = DiskFiles(root)
     keep(store, b"kept")
     old, young = received(store, b"old"), received(store, b"young")
+    assert isinstance(old, SpooledFile)
+    assert isinstance(young, SpooledFile)
     lost = root / "objects" / "ab" / "abcdef"
     lost.parent.mkdir(exist_ok=True)
     lost.write_bytes(b"lost")
     for path in root.rglob("*"):
         if path.is_file():
             os.utime(path, (1000, 1000))
-    os.utime(young.path, (1001, 1001))  # type: ignore[attr-defined] # the disk's own
+    os.utime(young.path, (1001, 1001))
     assert store.sweep(now=4601, older_than=3600) == 2
     assert not lost.exists()
-    assert not old.path.exists()  # type: ignore[attr-defined] # the disk's own
+    assert not old.path.exists()
     assert (content_at(store), len(files_in(root))) == (b"kept", 3)
     assert store.sweep(now=4601, older_than=3600) == 0
     young.discard()

@@ -29,6 +29,7 @@ from tokensvc.core.profiles import Rate
 from tokensvc.ports import Audit
 
 HANG_SECONDS = 5
+THREE_A_MINUTE = Rate(3, 60)
 
 
 class Notes(Audit):
@@ -53,8 +54,8 @@ def clock() -> int:
 def throttle_over(
     client: redis.Redis,
     *,
-    failures: Rate = Rate(3, 60),  # noqa: B008 - it is frozen
-    anonymous: Rate = Rate(3, 60),  # noqa: B008 - as above
+    failures: Rate = THREE_A_MINUTE,
+    anonymous: Rate = THREE_A_MINUTE,
     notes: Notes | None = None,
 ) -> RedisThrottle:
     return RedisThrottle(client, clock=clock, audit=notes or Notes(), failures=failures, anonymous=anonymous)

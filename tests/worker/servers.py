@@ -83,7 +83,9 @@ def one_answer(client: socket.socket) -> tuple[int, bool, bytes]:
         byte = client.recv(1)
         assert byte, f"hung up after {head!r}"
         head += byte
-    body, length = b"", int(re.search(rb"Content-Length: (\d+)", head)[1])  # type: ignore[index]
+    said = re.search(rb"Content-Length: (\d+)", head)
+    assert said is not None, f"no length in {head!r}"
+    body, length = b"", int(said[1])
     while len(body) < length:
         body += client.recv(length - len(body))
     return int(head.split()[1]), b"Connection: keep-alive" in head, body
@@ -119,8 +121,9 @@ def server(
     try:
         until(lambda: process.poll() is not None or _listens(log), within_seconds=_PATIENCE_SECONDS)
         found = re.search(r"127\.0\.0\.1:(\d+)", log.read_text())
-        assert found or place, log.read_text()
-        started = Server(place or int(found[1]), process, log)  # type: ignore[index]
+        bound = place or (found and int(found[1]))
+        assert bound is not None, log.read_text()
+        started = Server(bound, process, log)
         with started.connect(trusting) as client:
             client.sendall(b"GET /ready HTTP/1.0\r\n\r\n")
             assert all_of(client).startswith(b"HTTP/1.0 200 OK\r\n")

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from socket import socket
 
 import gevent
-from gevent import monkey
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.unreader import SocketUnreader
+
+from . import greenlets
 
 
 def straight(stream: object) -> Callable[[memoryview, float], int] | None:
@@ -35,7 +36,7 @@ class _Straight:
 
     def __init__(self, body: Body) -> None:
         self._body = body
-        self._receive = _in_turn if monkey.is_module_patched("socket") else _in_its_own_thread
+        self._receive = _in_turn if greenlets.share_threads() else _in_its_own_thread
 
     def readinto(self, buffer: memoryview, seconds: float) -> int:
         body, reader = self._body, self._body.reader

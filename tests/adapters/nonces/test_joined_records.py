@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import pytest
@@ -53,7 +53,7 @@ def store(client: Lined) -> RedisNonces:
 
 def epoch_of(client: Lined) -> str:
     """The one that is on record: others have had this server before."""
-    return str(client.get(epoch_key(0)).decode().partition(":")[2])  # type: ignore[union-attr] # or awaitable, for redis-py
+    return str(client.execute_command("GET", epoch_key(0)).decode().partition(":")[2])
 
 
 def noted(nonce: NonceId, request: str, *quota: str, until: int | None = None, uses: str = "") -> tuple[str, ...]:
@@ -80,10 +80,7 @@ def recorded_at_once(store: RedisNonces, client: Lined, asked: Sequence[tuple[No
     def record(nonce: NonceId, quota: Quota | None) -> Recording:
         return store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota)
 
-    came: list[Future[Recording]] = at_once(
-        client.line,
-        [lambda one=one: record(*one) for one in asked],  # type: ignore[misc] # mypy knows no such lambda
-    )
+    came = at_once(client.line, [partial(record, *one) for one in asked])
     return [each.exception() or each.result() for each in came]
 
 
@@ -146,12 +143,12 @@ def test_what_was_recorded_in_another_epoch_is_stale_beside_what_is_new(client: 
 
 
 def test_behind_the_fence_all_of_a_call_are_told_so_and_none_is_recorded(client: Lined) -> None:
-    nonces, bound = [new_nonce() for _ in range(3)], client.get(epoch_key(0))
+    nonces, bound = [new_nonce() for _ in range(3)], client.execute_command("GET", epoch_key(0))
     client.set(epoch_key(0), "0" * 40 + ":epoch-00")
     try:
         assert put(client, *[noted(nonce, new_request()) for nonce in nonces]) == [["fenced"]] * 3
     finally:
-        client.set(epoch_key(0), bound)  # type: ignore[arg-type] # redis-py types it for its asynchronous twin too
+        client.set(epoch_key(0), bound)
     assert client.exists(*[nonce_key(nonce, 0) for nonce in nonces]) == 0
 
 
@@ -342,7 +339,7 @@ def redeemed_at_once(store: RedisNonces, client: Lined, nonces: Sequence[NonceId
     def redeem(nonce: NonceId) -> Outcome:
         return store.redeem(nonce, request=new_request()).outcome
 
-    came = at_once(client.line, [lambda nonce=nonce: redeem(nonce) for nonce in nonces])  # type: ignore[misc] # as above
+    came = at_once(client.line, [partial(redeem, nonce) for nonce in nonces])
     return [each.exception() or each.result() for each in came]
 
 

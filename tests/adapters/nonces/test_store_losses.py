@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import redis
@@ -56,8 +57,8 @@ def test_what_was_spent_and_evicted_is_refused(policy: str) -> None:
         while server.command("INFO", "stats")["evicted_keys"] < 500:
             for _ in range(200):
                 nonce, request = new_nonce(), new_request()
-                again(lambda: store.record(nonce, grant="g" * 1000, until=soon(), request=request))  # noqa: B023 - at once
-                if again(lambda: store.redeem(nonce, request=request)).outcome is Outcome.SPENT:  # noqa: B023 - at once
+                again(partial(store.record, nonce, grant="g" * 1000, until=soon(), request=request))
+                if again(partial(store.redeem, nonce, request=request)).outcome is Outcome.SPENT:
                     spent.append(nonce)
         outcomes = redeem(store, spent)
     assert outcomes.keys() <= {Outcome.UNISSUED, Outcome.REPLAYED, Outcome.STALE}

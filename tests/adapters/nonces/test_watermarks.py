@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -160,6 +160,31 @@ def test_a_server_that_forgot_it_forgot_the_records_or_finds_them_stale(own: Val
     assert redeem(store, nonce) is Outcome.STALE
 
 
+def race(
+    stores: Sequence[RedisNonces], issued: Sequence[NonceId], mark: Watermark
+) -> tuple[list[Outcome], list[Outcome]]:
+    """A mark among redemptions by all stores: what came of those that began before it was answered, and after."""
+    answered, start = threading.Event(), threading.Barrier(len(stores) + 1)
+    before: list[Outcome] = []
+    after: list[Outcome] = []
+
+    def spend(number: int) -> None:
+        start.wait()
+        for nonce in issued[number :: len(stores)]:
+            kept = after if answered.is_set() else before
+            kept.append(redeem(stores[number], nonce))
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        running = [pool.submit(spend, number) for number in range(len(stores))]
+        start.wait()
+        until(lambda: len(before) >= 4 * len(stores))
+        stores[0].revoke_before(mark)
+        answered.set()
+        for one in running:
+            one.result()
+    return before, after
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("buckets", [1, BUCKETS])
 def test_after_the_answer_nobody_redeems_what_was_issued_before(client: redis.Redis, buckets: int) -> None:
@@ -170,31 +195,7 @@ def test_after_the_answer_nobody_redeems_what_was_issued_before(client: redis.Re
     for round_number in range(15):
         subject = f"u{round_number}"
         issued = [issue(stores[0], subject, now - 1) for _ in range(160)]
-        answered, start = threading.Event(), threading.Barrier(threads + 1)
-        after: list[Outcome] = []
-        before: list[Outcome] = []
-
-        def spend(
-            number: int,
-            issued: list[NonceId] = issued,
-            answered: threading.Event = answered,
-            start: threading.Barrier = start,
-            after: list[Outcome] = after,
-            before: list[Outcome] = before,
-        ) -> None:
-            start.wait()
-            for nonce in issued[number::threads]:
-                kept = after if answered.is_set() else before
-                kept.append(redeem(stores[number], nonce))
-
-        with ThreadPoolExecutor(threads) as pool:
-            running = [pool.submit(spend, number) for number in range(threads)]
-            start.wait()
-            until(lambda before=before: len(before) >= 4 * threads)  # type: ignore[misc] # a default has no type here
-            stores[0].revoke_before(Watermark("subject", subject, now))
-            answered.set()
-            for one in running:
-                one.result()
+        before, after = race(stores, issued, Watermark("subject", subject, now))
         assert set(after) <= {Outcome.REVOKED}
         assert set(before) <= {Outcome.REVOKED, Outcome.SPENT}
         mixed |= bool(after) and Outcome.SPENT in before

@@ -14,7 +14,7 @@ MOST_JOINED: Final = 128
 """The server does nothing else while it runs a script: so many take it a few milliseconds."""
 
 MOST_JOINED_BYTES: Final = 1 << 17
-"""Of the arguments of one call for several."""
+"""Of the arguments of one call for several, taken for plain ASCII, as nearly all are."""
 
 
 class Call:
