@@ -16,6 +16,7 @@ import pytest
 from tests.support.load import again
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.valkey import Valkey
+from tokensvc.adapters.embedded.configuration import SETTINGS
 from tokensvc.adapters.nonces import fence
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.grants import GrantNote
@@ -33,6 +34,7 @@ MOST_BYTES_EACH = 400
 GRANT = GrantNote("default", "default", "backend", "user-1234567890", int(time.time())).to_text()
 """As long as that of a v1 credential of an app with user names."""
 
+OF_THE_EMBEDDED = ("appendonly", "appendfsync", "auto-aof-rewrite-min-size", "rdbcompression", "maxmemory-policy")
 
 Tally = collections.Counter[Outcome]
 
@@ -50,8 +52,8 @@ def shared_out(nonces: Sequence[NonceId], do: Callable[[Sequence[NonceId]], Tall
 
 @pytest.fixture
 def server() -> Iterator[Valkey]:
-    """With the settings of the embedded store, but its limit of memory."""
-    with Valkey(appendonly="yes", auto_aof_rewrite_min_size="16mb", maxmemory_policy="noeviction") as server:
+    """With the settings of the embedded store that a size or a speed depends on, but its limit of memory."""
+    with Valkey(**{name.replace("-", "_"): SETTINGS[name] for name in OF_THE_EMBEDDED}) as server:
         yield server
 
 
