@@ -14,8 +14,8 @@ from redis.crc import key_slot
 
 from tests.support.load import LOAD_SECONDS, Load
 from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.processes import until
 from tests.support.topologies import ALL_SLOTS, SHARDS, ClusterTopology
-from tests.support.valkey import wait_until
 from tokensvc.adapters.nonces import scripts
 from tokensvc.adapters.nonces.keys import bucket_of, epoch_key, nonce_key
 from tokensvc.adapters.nonces.store import RedisNonces
@@ -92,7 +92,7 @@ def test_the_outstanding_of_all_shards_are_told_without_what_a_failover_made_sta
     assert store.outstanding() == 2 * CLUSTER_BUCKETS
     topology.servers[0].kill()
     told: list[int] = []
-    wait_until(lambda: _figure(store, told), "the shard to heal", within_seconds=LOAD_SECONDS)
+    until(lambda: _figure(store, told), "the shard to heal", within_seconds=LOAD_SECONDS)
     assert told == [2 * (CLUSTER_BUCKETS - len(buckets_of_shard(0)))]
     topology.servers[1].kill()
     with pytest.raises(Outage):
@@ -134,12 +134,10 @@ def test_a_primary_that_is_killed_under_load(topology: ClusterTopology, store: R
     """0 double redemptions; the same client carries on; and all the while the other shards are served."""
     with under_load(store, at_least=5000) as (struck, spared):
         loads = (struck, spared)
-        wait_until(
-            lambda: min(len(load.spent) for load in loads) >= REDEEMED_BY_EACH, "load", within_seconds=LOAD_SECONDS
-        )
+        until(lambda: min(len(load.spent) for load in loads) >= REDEEMED_BY_EACH, "load", within_seconds=LOAD_SECONDS)
         topology.servers[0].kill()
         killed_at = time.monotonic()
-        wait_until(
+        until(
             lambda: min(len(load.since(killed_at + 0.5)) for load in loads) >= REDEEMED_BY_EACH,
             "the shard to heal",
             within_seconds=LOAD_SECONDS,
@@ -150,13 +148,13 @@ def test_a_primary_that_is_killed_under_load(topology: ClusterTopology, store: R
 def test_a_primary_that_hangs_under_load(topology: ClusterTopology, store: RedisNonces) -> None:
     """Each who asks it waits for a time-out; who asks another does not wait for those."""
     with under_load(store, at_least=400) as (struck, spared):
-        wait_until(lambda: min(len(struck.spent), len(spared.spent)) >= 200, "some load")
+        until(lambda: min(len(struck.spent), len(spared.spent)) >= 200, "some load")
         topology.servers[0].pause()
         hung_at = time.monotonic()
-        wait_until(lambda: len(struck.since(hung_at + 0.5)) >= 200, "the shard to heal")
+        until(lambda: len(struck.since(hung_at + 0.5)) >= 200, "the shard to heal")
         topology.servers[0].resume()  # it believes for a moment that it is the primary
         resumed_at = time.monotonic()
-        wait_until(lambda: len(struck.since(resumed_at)) >= 500, "some more load")
+        until(lambda: len(struck.since(resumed_at)) >= 500, "some more load")
 
 
 def test_while_a_shard_is_down_each_of_the_others_serves_every_request(
