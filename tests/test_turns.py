@@ -1,8 +1,9 @@
-"""When tests run: one that is marked `alone` by itself, and not passed by for ever; one that was told of an outage again."""
+"""How tests run: one marked `alone` by itself, one that was told of an outage again, and none with long pauses."""
 
 from __future__ import annotations
 
 import fcntl
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -75,6 +76,10 @@ def test_who_was_told_of_an_outage_is_run_once_more_and_listed_with_it_and_nobod
     ):
         assert f"RERUN test_twice.py::test_it[{outage}]" in told.stdout
     assert told.stdout.rpartition("rerun test summary info")[2].count("raise told") == 4
+
+
+def test_what_was_there_before_the_first_test_is_not_looked_through_for_garbage() -> None:
+    assert gc.get_freeze_count() > len(gc.get_objects())
 
 
 def _is_held(lock: Path) -> bool:
