@@ -12,7 +12,7 @@ import pytest
 from redis import exceptions as redis_errors
 from redis.crc import key_slot
 
-from tests.support.load import LOAD_SECONDS, Load
+from tests.support.load import LOAD_SECONDS, Load, again
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.processes import until
 from tests.support.topologies import ALL_SLOTS, SHARDS, ClusterTopology
@@ -116,12 +116,12 @@ def under_load(store: RedisNonces, *, at_least: int) -> Iterator[tuple[Load, Loa
     ):
         yield struck, spared
     for load in (struck, spared):
-        again = load.spent_again()
-        assert again[Outcome.SPENT] == again[Outcome.FINISHED] == 0
-        assert again.total() == len(load.spent) >= at_least
-        assert again[Outcome.REPLAYED] > 0
+        outcomes = load.spent_again()
+        assert outcomes[Outcome.SPENT] == outcomes[Outcome.FINISHED] == 0
+        assert outcomes.total() == len(load.spent) >= at_least
+        assert outcomes[Outcome.REPLAYED] > 0
         assert load.longest_call < LONGEST_CALL_SECONDS
-    assert again[Outcome.STALE] == 0, "the others lost nothing"
+    assert outcomes[Outcome.STALE] == 0, "the others lost nothing"
     assert not spared.outages
     assert not spared.refused
     assert struck.outages
@@ -142,7 +142,7 @@ def test_a_primary_that_is_killed_under_load(topology: ClusterTopology, store: R
             "the shard to heal",
             within_seconds=LOAD_SECONDS,
         )
-    store.ready()
+    again(store.ready)
 
 
 def test_a_primary_that_hangs_under_load(topology: ClusterTopology, store: RedisNonces) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.load import LOAD_SECONDS, Load
+from tests.support.load import LOAD_SECONDS, Load, again
 from tests.support.nonces import new_nonce, new_request, soon
 from tests.support.processes import until
 from tests.support.topologies import PRIMARY_NAME, SentinelTopology, has_caught_up
@@ -47,12 +47,12 @@ def test_a_primary_that_is_killed_under_load(topology: SentinelTopology) -> None
             topology.primary.kill()
             killed_at = time.monotonic()
             until(lambda: len(load.since(killed_at + 0.3)) >= REDEEMED // 4, "it to heal", within_seconds=LOAD_SECONDS)
-        again = load.spent_again()
-        store.ready()
-        assert again[Outcome.SPENT] == again[Outcome.FINISHED] == 0
-        assert again.total() == len(load.spent) >= 10_000
-        assert again[Outcome.REPLAYED] > 0, "of the new primary's own"
-        assert again[Outcome.STALE] > 0, "of the old primary's, which the new one has, and does not trust"
+        outcomes = load.spent_again()
+        again(store.ready)
+        assert outcomes[Outcome.SPENT] == outcomes[Outcome.FINISHED] == 0
+        assert outcomes.total() == len(load.spent) >= 10_000
+        assert outcomes[Outcome.REPLAYED] > 0, "of the new primary's own"
+        assert outcomes[Outcome.STALE] > 0, "of the old primary's, which the new one has, and does not trust"
         assert load.longest_gap() < LONGEST_OUTAGE_SECONDS
         assert load.longest_call < LONGEST_CALL_SECONDS
         assert load.outages.total() > 0
