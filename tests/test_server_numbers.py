@@ -154,6 +154,14 @@ def _listens(client: Client) -> bool:
     return True
 
 
+def test_a_worker_that_has_only_begun_does_not_hold_up_the_end(deployment: Deployment) -> None:
+    with serving(deployment, GUNICORN_CMD_ARGS="--graceful-timeout 600") as (service, _):
+        before = service.workers
+        os.kill(min(before), signal.SIGKILL)
+        until(lambda: service.workers - before)
+        assert service.stop() == 0
+
+
 def test_a_worker_that_stands_still_is_replaced_and_the_other_serves_meanwhile(deployment: Deployment) -> None:
     with serving(deployment, GUNICORN_CMD_ARGS="--timeout 2") as (service, client):
         still = min(service.workers)

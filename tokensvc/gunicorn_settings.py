@@ -6,6 +6,7 @@ its threaded worker is stopped by as many half-sent requests as it has threads; 
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,13 @@ def on_starting(server: Any) -> None:  # noqa: ANN401 - gunicorn has no types
     """Wait with listening until the launcher, if there is one, has a nonce store."""
     if directory := server.cfg.env_orig.get(VARIABLE):
         beginning.wait(Path(directory))
+
+
+def post_fork(_server: Any, _worker: Any) -> None:  # noqa: ANN401 - as above
+    """Let a worker that is told to end before it has handlers of its own end at once.
+
+    Until then it has the main process's, which put the signal where nobody looks: the whole service would wait for it
+    for as long as `graceful_timeout`.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
