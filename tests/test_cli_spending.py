@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.support.service import PATIENCE_SECONDS, Deployment, clean_environment
+from tests.support.processes import PATIENCE_SECONDS
+from tests.support.service import Deployment, clean_environment
 from tests.support.valkey import Valkey
 from tokensvc import use_cases, wiring
 from tokensvc.adapters.nonces.store import RedisNonces

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
-from tests.support.valkey import APP_RIGHTS, Valkey, wait_until
+from tests.support.processes import until
+from tests.support.valkey import APP_RIGHTS, Valkey
 from tokensvc.adapters.nonces import census, fence
 from tokensvc.adapters.nonces.keys import bucket_of
 from tokensvc.adapters.nonces.store import RedisNonces
@@ -100,7 +101,7 @@ def test_one_that_is_too_old_is_not_although_its_record_is_kept(store: RedisNonc
     old = issued(store, until=now + MARGIN_SECONDS)
     issued(store, until=now + MARGIN_SECONDS + 2)
     assert store.outstanding() == 1
-    wait_until(lambda: store.outstanding() == 0, "its end")
+    until(lambda: store.outstanding() == 0, "its end")
     assert store.redeem(old, request=new_request()).outcome in {Outcome.SPENT, Outcome.UNISSUED}
     assert time.time() < now + MARGIN_SECONDS + 2, "the other one's record is there"
 

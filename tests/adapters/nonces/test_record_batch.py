@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_nonce, new_request, soon, store_on
-from tests.support.valkey import APP_RIGHTS, Valkey, patient, wait_until
+from tests.support.processes import until
+from tests.support.valkey import APP_RIGHTS, Valkey, patient
 from tokensvc.adapters.nonces import scripts
 from tokensvc.adapters.nonces.arguments import batch_texts
 from tokensvc.adapters.nonces.keys import nonce_key
@@ -80,7 +81,7 @@ def test_one_that_has_ended_is_new_again(valkey: Valkey) -> None:
     with contextlib.closing(valkey.client()) as client:
         store, batch = RedisNonces(client, chance=os.urandom), entries(3)
         valkey.command("SET", nonce_key(batch[1].nonce, 0), "I:e:r:g", "PX", "1")
-        wait_until(lambda: not client.get(nonce_key(batch[1].nonce, 0)), "the record to end")
+        until(lambda: not client.get(nonce_key(batch[1].nonce, 0)), "the record to end")
         assert store.record_batch(batch, request=new_request()).recorded
 
 
