@@ -21,7 +21,7 @@ from tokensvc.core.errors import Outage
 from .aside import Blocking, at_once
 
 close: Final = posix.close
-"""Of a file or a folder. gevent's `os.close` first asks who waits for it, which nobody can: two calls of the kernel more."""
+"""Of a file or a folder. gevent's `os.close` first asks who waits for it, which nobody can: two system calls more."""
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
