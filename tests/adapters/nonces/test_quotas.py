@@ -88,7 +88,7 @@ def test_the_sixty_first_in_the_minute_is_refused_and_nothing_of_it_is_kept(
     assert (refused.outcome, refused.limit) == (RecordOutcome.RATE_LIMITED, "rate")
     assert 50 < refused.retry_after <= 60
     assert not client.exists(f"ik{{00}}:n:{nonce}")
-    assert client.zcard(f"ik{{00}}:q:{quota.subject_id}:r") == 60
+    assert client.zcard(f"ik{{00}}:q:{quota.subject_id}:c") == 60
 
 
 def test_a_request_writes_no_more_than_its_record_and_its_counts(client: redis.Redis, store: RedisNonces) -> None:
@@ -251,7 +251,7 @@ def test_what_one_limit_refuses_no_other_counts(client: redis.Redis, store: Redi
     assert record(store, quota).recorded
     assert {record(store, quota).limit for _ in range(9)} == {"rate"}
     assert value_at(client, f"ik{{00}}:q:{quota.subject_id}:d").endswith(":1")
-    assert {client.zcard(key) for key in client.scan_iter(f"*{quota.subject_id}:[ro]*")} == {1}
+    assert {client.zcard(key) for key in client.scan_iter(f"*{quota.subject_id}:[co]*")} == {1}
 
 
 def test_the_same_request_counts_once_and_is_a_yes_when_the_quota_is_used_up(store: RedisNonces) -> None:
@@ -339,7 +339,7 @@ def test_every_count_ends_by_itself(client: redis.Redis, store: RedisNonces) -> 
         record(store, quota, until=until + late)
     (outstanding,) = client.scan_iter(f"*{quota.subject_id}:o:*")
     assert client.expiretime(outstanding) == until + 60
-    assert 28 <= client.ttl(f"ik{{00}}:q:{quota.subject_id}:r") <= 31
+    assert 28 <= client.ttl(f"ik{{00}}:q:{quota.subject_id}:c") <= 31
     assert client.ttl(f"ik{{00}}:q:{quota.subject_id}:d") > 0
     assert len(keys_of(client, quota)) == 3
 
@@ -349,7 +349,7 @@ def test_no_more_entries_are_kept_than_a_limit_counts(client: redis.Redis, store
     quota = some_quota(rate=Rate(200, 600), outstanding=200)
     for _ in range(250):
         record(store, quota)
-    sets = list(client.scan_iter(f"*{quota.subject_id}:[ro]*"))
+    sets = list(client.scan_iter(f"*{quota.subject_id}:[co]*"))
     assert [client.zcard(key) for key in sets] == [200, 200]
     assert all(0 < (client.memory_usage(key) or 0) < 200 * 150 for key in sets)
 
@@ -397,7 +397,7 @@ def test_a_full_store_counts_nothing_and_what_is_spent_still_stops_being_outstan
         assert record(store, quota).recorded
 
 
-@pytest.mark.parametrize("what", ["r", "d", "o"])
+@pytest.mark.parametrize("what", ["c", "d", "o"])
 def test_a_count_that_cannot_be_read_is_an_outage_and_no_record(
     client: redis.Redis, store: RedisNonces, what: str
 ) -> None:

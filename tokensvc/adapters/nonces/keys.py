@@ -4,7 +4,8 @@
 Redis Cluster places a key by the text in braces, so a nonce, the epoch record that guards it and the counts of its
 subject share a slot, and a script may use all at once. The counts (all end by themselves):
 
-- `:r`          a sorted set of the requests within the rate's window, by time in microseconds
+- `:c`          a sorted set of the calls within the rate's window, by time in microseconds, each with how many it
+                counted; an earlier version had a member for each credential, under `:r`, which this one leaves to end
 - `:d`          `<days since 1970>:<count>`
 - `:o:<epoch>`  a sorted set of the nonces that are outstanding, by the end of their record; one an epoch, because
                 after a rotation nobody can spend what was outstanding
