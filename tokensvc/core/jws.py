@@ -38,7 +38,16 @@ class Verified:
 
 def sign(payload: bytes, *, key: mac.Keyed, kid: str) -> str:
     """Return the compact JWS of `payload`; header members in alphabetical order."""
-    signing_input = _header(kid) + _encoded(payload)
+    return signed(signing_input(payload, kid), key)
+
+
+def signing_input(payload: bytes, kid: str) -> bytes:
+    """The bytes that are signed: `header.payload`."""
+    return _header(kid) + _encoded(payload)
+
+
+def signed(signing_input: bytes, key: mac.Keyed) -> str:
+    """The compact JWS of these bytes."""
     return (signing_input + b"." + _encoded(key.sha256(signing_input))).decode("ascii")
 
 

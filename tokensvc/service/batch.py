@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tokensvc.core import v1, v2
+from tokensvc.core import v1
 from tokensvc.core.callers import Caller, Presented
 from tokensvc.core.errors import Code, Refusal
 from tokensvc.core.nonces import NonceId, nonce_ids
@@ -97,7 +97,7 @@ class Batch:
             places = list(drafts.texts)
             answer = [drafts.texts.get(place, one) for place, one in enumerate(results)]
             items = () if repeat is None else (ring.active, *(_item(one) for one in answer))
-            nonces = nonce_ids(profile.account, "v2", map(v2.signing_input, drafts.texts.values()))
+            nonces = nonce_ids(profile.account, "v2", drafts.nonces.values())
             recording = self._record(entitled, nonces, drafts.untils(), request, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
                 public_key, *kept = repeat.items(recording.receipt)

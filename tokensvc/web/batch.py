@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from wsgiref.types import WSGIEnvironment
@@ -37,7 +37,7 @@ class Batches:
         else:
             uploads, expire = _uploads(members), members.get("expire")
             public_key, issued = self.batch.v2(profile, presented_by(environ, self.proxies), uploads, expire, key)
-            left, credentials = issued.left, [_item_v2(one) for one in issued.credential]
+            left, credentials = issued.left, _items_v2(issued.credential)
         text = f'{{"publicKey": {quoted(public_key)}, "credentials": [{", ".join(credentials)}]}}'
         return private_text(text, *left_headers(left))
 
@@ -99,7 +99,10 @@ def _items_v1(made: v1.Credentials) -> list[str]:
     ]
 
 
-def _item_v2(token: str | Refusal) -> str:
-    if isinstance(token, str):
-        return f'{{"token": "{token}"}}'  # URL-safe base64
-    return dumps({"error": {"code": str(token.code), "field": token.field, "detail": token.detail}})
+def _items_v2(made: Sequence[str | Refusal]) -> list[str]:
+    """A token is of URL-safe base64 and dots."""
+    return [f'{{"token": "{one}"}}' if isinstance(one, str) else _error(one) for one in made]
+
+
+def _error(one: Refusal) -> str:
+    return dumps({"error": {"code": str(one.code), "field": one.field, "detail": one.detail}})
