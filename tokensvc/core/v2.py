@@ -38,14 +38,19 @@ class Mint:
     (RFC 8259, 2), chosen so that it does.
     """
 
+    __slots__ = ("_fits", "_header", "_key", "_times")
+
     def __init__(self, pair: KeyPair, window: Window, fits: Callable[[bytes], bool] | None = None) -> None:
         verify_window(window, window.issued_at)
-        self._key, self._kid, self._fits = pair.mac, pair.public_key, fits
+        self._key, self._header, self._fits = pair.mac, jws.header(pair.public_key), fits
         self._times = f'"iat":{window.issued_at},"exp":{window.expires_at}}}'
 
     def make(self, joined: str) -> tuple[str, bytes]:
         """The JWT that binds parameters as `members` joined them, and its nonce."""
-        nonce = self._nonce(f"{{{joined}{self._times}".encode())
+        payload = f"{{{joined}{self._times}".encode()
+        nonce = self._header + jws.encoded(payload)
+        if self._fits is not None and not self._fits(nonce):
+            nonce = self._fitting(payload, self._fits) or nonce
         token = jws.signed(nonce, self._key)
         if len(token) > jws.MAX_CHARACTERS:
             raise Refusal(
@@ -56,13 +61,9 @@ class Mint:
             )
         return token, nonce
 
-    def _nonce(self, payload: bytes) -> bytes:
-        nonce = jws.signing_input(payload, self._kid)
-        if self._fits is None or self._fits(nonce):
-            return nonce
+    def _fitting(self, payload: bytes, fits: Callable[[bytes], bool]) -> bytes | None:
         ends = map(bytes, itertools.product(b" \t\n\r", repeat=6))
-        longer = (jws.signing_input(payload + end, self._kid) for end in ends)
-        return next(filter(self._fits, longer), nonce)
+        return next(filter(fits, (self._header + jws.encoded(payload + end) for end in ends)), None)
 
 
 def mint(pair: KeyPair, parameters: Mapping[str, str], window: Window) -> str:
