@@ -203,7 +203,8 @@ MAKE: Final = {
 @case("CONTRIBUTING.md", "make test")
 @case(
     "docs/sizing.md",
-    "make soak TMPDIR=/var/tmp PYTEST_ARGS=tests/adapters/nonces/test_many_outstanding.py   # five minutes, on that disk",
+    "make soak TMPDIR=/var/tmp PYTEST_ARGS=tests/adapters/nonces/test_many_outstanding.py"
+    "   # five minutes, on that disk",
     'make bench ARGS="--quick --only v1"   # a minute',
 )
 def test_make_has_the_targets_that_pages_name_and_knows_what_to_do_for_them() -> None:

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.nonces import new_nonce, new_request, soon, value_at
+from tests.support.nonces import new_nonce, new_nonces, new_request, record_all, soon, value_at
 from tests.support.processes import until
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import fence, scripts
@@ -25,7 +25,7 @@ from tokensvc.core.nonces import NonceId
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import DAY_SECONDS, Quota
 from tokensvc.core.uses import SpendMode, Uses
-from tokensvc.ports import Entry, Outcome, Recording, RecordOutcome
+from tokensvc.ports import Outcome, Recording, RecordOutcome
 
 CLIENTS, THREADS = 4, 100
 
@@ -169,7 +169,7 @@ def test_one_with_uses_is_outstanding_until_its_last_use_is_spent(
 ) -> None:
     quota, nonce, uses = some_quota(outstanding=1), new_nonce(), Uses(2, spend)
     if batch:
-        assert store.record_batch([Entry(nonce, "g", soon())], request=new_request(), quota=quota, uses=uses).recorded
+        assert record_all(store, [nonce], quota=quota, uses=uses).recorded
     else:
         assert store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=uses).recorded
     first, second = new_request(), new_request()
@@ -241,7 +241,7 @@ def test_the_limit_with_the_fewest_left_is_said_and_of_equals_the_one_that_refus
         quota = some_quota(rate=Rate(rate, 60), per_day=per_day, outstanding=outstanding)
         recordings = [
             record(store, quota),
-            store.record_batch([Entry(new_nonce(), "g", soon())], request=new_request(), quota=quota),
+            record_all(store, new_nonces(1), quota=quota),
         ]
         assert [(one.limit, one.remaining) for one in recordings] == [(nearest, 1), (nearest, 0)]
 
