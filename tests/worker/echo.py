@@ -25,7 +25,9 @@ def app(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
     if asked == "unread":
         return _answer(start, b"{}")
     if asked == "collection":  # apart from those below: here the two classes differ
-        return _answer(start, json.dumps({"loading": LOADED_WITH_COLLECTION, "serving": gc.isenabled()}).encode())
+        frozen = gc.get_freeze_count() > 0
+        collected = {"loading": LOADED_WITH_COLLECTION, "serving": gc.isenabled(), "frozen": frozen}
+        return _answer(start, json.dumps(collected).encode())
     seen = {
         name: value if isinstance(value, _PLAIN) else repr(value)
         for name, value in sorted(environ.items())

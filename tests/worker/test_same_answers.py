@@ -211,10 +211,10 @@ def test_on_a_unix_socket_and_below_a_script_name(tmp_path: Path) -> None:
             alike(servers, [request + LAST])
 
 
-def test_garbage_is_collected_while_a_worker_serves_and_not_while_it_loads(servers: Pair) -> None:
+def test_garbage_is_looked_for_while_a_worker_serves_but_not_among_what_it_has_loaded(servers: Pair) -> None:
     ours, _ = servers
     answered = ours.finish(ours.begin(b"GET /collection HTTP/1.0\r\nHost: shop.example\r\n\r\n"))
-    assert answered.endswith(b'{"loading": false, "serving": true}')
+    assert answered.endswith(b'{"loading": false, "serving": true, "frozen": true}')
 
 
 def test_hooks_see_every_request(tmp_path: Path) -> None:

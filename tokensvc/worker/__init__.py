@@ -40,6 +40,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
             super().load_wsgi()
         finally:
             gc.enable()
+        gc.freeze()  # else each full collection goes through all of them, and every request waits for 50 ms
 
     def handle(self, listener: socket.socket, client: socket.socket, addr: Any) -> None:  # noqa: ANN401 - an address of its family
         """Serve one connection, in a greenlet of its own."""

@@ -13,7 +13,7 @@ from redis import exceptions as redis_errors
 from redis.crc import key_slot
 
 from tests.support.load import LOAD_SECONDS, Load, again
-from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.nonces import new_nonce, new_request, record_all, soon
 from tests.support.processes import until
 from tests.support.topologies import ALL_SLOTS, SHARDS, ClusterTopology
 from tokensvc.adapters.nonces import scripts
@@ -25,7 +25,7 @@ from tokensvc.core.grants import GrantNote
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import Quota
 from tokensvc.core.watermarks import Watermark
-from tokensvc.ports import Entry, Outcome, Receipt, RecordOutcome
+from tokensvc.ports import Outcome, Receipt, RecordOutcome
 from tokensvc.wiring import CLUSTER_BUCKETS
 
 pytestmark = pytest.mark.alone
@@ -231,11 +231,10 @@ def test_a_subject_is_counted_over_all_shards(store: RedisNonces) -> None:
             nonce = nonce_in(buckets_of_shard(shard))
             assert store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota).recorded
     beside = [nonce_in(frozenset({bucket_of(NonceId(quota.subject_id), CLUSTER_BUCKETS)})) for _ in range(4)]
-    entries = [Entry(nonce, "g", soon()) for nonce in beside]
-    assert store.record_batch(entries, request=new_request(), quota=quota).limit == "per_day"
+    assert record_all(store, beside, quota=quota).limit == "per_day"
     receipt = Receipt(new_request(), "text", soon())
     for outcome in (RecordOutcome.RECORDED, RecordOutcome.AGAIN):
-        recording = store.record_batch(entries[:3], request=new_request(), quota=quota, receipt=receipt)
+        recording = record_all(store, beside[:3], quota=quota, receipt=receipt)
         assert recording.outcome is outcome
     refused = store.record(nonce_in(buckets_of_shard(0)), grant="g", until=soon(), request=new_request(), quota=quota)
     assert refused.limit == "per_day"

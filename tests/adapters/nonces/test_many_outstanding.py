@@ -14,7 +14,7 @@ from functools import partial
 import pytest
 
 from tests.support.load import again
-from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.nonces import new_nonce, new_nonces, new_request, record_all, soon
 from tests.support.processes import until
 from tests.support.valkey import Valkey
 from tokensvc.adapters.embedded.configuration import SETTINGS
@@ -24,7 +24,7 @@ from tokensvc.core.grants import GrantNote
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import Quota
-from tokensvc.ports import Entry, Outcome
+from tokensvc.ports import Outcome
 
 THREADS = 16
 BATCH = 100
@@ -95,8 +95,8 @@ def test_all_that_are_outstanding_outlive_a_restart_and_are_good_once(server: Va
 
         def record_batches(part: Sequence[NonceId]) -> Tally:
             for first in range(0, len(part), BATCH):
-                entries = [Entry(nonce, GRANT, ends_at) for nonce in part[first : first + BATCH]]
-                again(partial(store.record_batch, entries, request=new_request()))
+                batch = part[first : first + BATCH]
+                again(partial(record_all, store, batch, grant=GRANT, untils=[ends_at] * len(batch)))
             return Tally({Outcome.SPENT: len(part)})
 
         def redeem(part: Sequence[NonceId]) -> Tally:
@@ -138,8 +138,8 @@ def test_what_a_count_of_the_outstanding_adds(server: Valkey, count: int) -> Non
         store.ready()
         before, _ = memory(server)
         for quota in quotas:
-            entries = [Entry(new_nonce(), GRANT, soon() + 3600) for _ in range(OF_ONE_SUBJECT)]
-            assert store.record_batch(entries, request=new_request(), quota=quota).recorded
+            untils = [soon() + 3600] * OF_ONE_SUBJECT
+            assert record_all(store, new_nonces(OF_ONE_SUBJECT), grant=GRANT, untils=untils, quota=quota).recorded
         each = (memory(server)[0] - before) / count
     assert each < 2 * MOST_BYTES_EACH
     sys.stdout.write(

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.nonces import new_nonce, new_request, soon, value_at
+from tests.support.nonces import new_nonce, new_nonces, new_request, record_all, soon, value_at
 from tests.support.processes import until
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import fence, scripts
@@ -25,7 +25,7 @@ from tokensvc.core.nonces import NonceId
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import DAY_SECONDS, Quota
 from tokensvc.core.uses import SpendMode, Uses
-from tokensvc.ports import Entry, Outcome, Recording, RecordOutcome
+from tokensvc.ports import Outcome, Recording, RecordOutcome
 
 CLIENTS, THREADS = 4, 100
 
@@ -88,7 +88,7 @@ def test_the_sixty_first_in_the_minute_is_refused_and_nothing_of_it_is_kept(
     assert (refused.outcome, refused.limit) == (RecordOutcome.RATE_LIMITED, "rate")
     assert 50 < refused.retry_after <= 60
     assert not client.exists(f"ik{{00}}:n:{nonce}")
-    assert client.zcard(f"ik{{00}}:q:{quota.subject_id}:r") == 60
+    assert client.zcard(f"ik{{00}}:q:{quota.subject_id}:c") == 60
 
 
 def test_a_request_writes_no_more_than_its_record_and_its_counts(client: redis.Redis, store: RedisNonces) -> None:
@@ -169,7 +169,7 @@ def test_one_with_uses_is_outstanding_until_its_last_use_is_spent(
 ) -> None:
     quota, nonce, uses = some_quota(outstanding=1), new_nonce(), Uses(2, spend)
     if batch:
-        assert store.record_batch([Entry(nonce, "g", soon())], request=new_request(), quota=quota, uses=uses).recorded
+        assert record_all(store, [nonce], quota=quota, uses=uses).recorded
     else:
         assert store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=uses).recorded
     first, second = new_request(), new_request()
@@ -241,7 +241,7 @@ def test_the_limit_with_the_fewest_left_is_said_and_of_equals_the_one_that_refus
         quota = some_quota(rate=Rate(rate, 60), per_day=per_day, outstanding=outstanding)
         recordings = [
             record(store, quota),
-            store.record_batch([Entry(new_nonce(), "g", soon())], request=new_request(), quota=quota),
+            record_all(store, new_nonces(1), quota=quota),
         ]
         assert [(one.limit, one.remaining) for one in recordings] == [(nearest, 1), (nearest, 0)]
 
@@ -251,7 +251,7 @@ def test_what_one_limit_refuses_no_other_counts(client: redis.Redis, store: Redi
     assert record(store, quota).recorded
     assert {record(store, quota).limit for _ in range(9)} == {"rate"}
     assert value_at(client, f"ik{{00}}:q:{quota.subject_id}:d").endswith(":1")
-    assert {client.zcard(key) for key in client.scan_iter(f"*{quota.subject_id}:[ro]*")} == {1}
+    assert {client.zcard(key) for key in client.scan_iter(f"*{quota.subject_id}:[co]*")} == {1}
 
 
 def test_the_same_request_counts_once_and_is_a_yes_when_the_quota_is_used_up(store: RedisNonces) -> None:
@@ -339,7 +339,7 @@ def test_every_count_ends_by_itself(client: redis.Redis, store: RedisNonces) -> 
         record(store, quota, until=until + late)
     (outstanding,) = client.scan_iter(f"*{quota.subject_id}:o:*")
     assert client.expiretime(outstanding) == until + 60
-    assert 28 <= client.ttl(f"ik{{00}}:q:{quota.subject_id}:r") <= 31
+    assert 28 <= client.ttl(f"ik{{00}}:q:{quota.subject_id}:c") <= 31
     assert client.ttl(f"ik{{00}}:q:{quota.subject_id}:d") > 0
     assert len(keys_of(client, quota)) == 3
 
@@ -349,7 +349,7 @@ def test_no_more_entries_are_kept_than_a_limit_counts(client: redis.Redis, store
     quota = some_quota(rate=Rate(200, 600), outstanding=200)
     for _ in range(250):
         record(store, quota)
-    sets = list(client.scan_iter(f"*{quota.subject_id}:[ro]*"))
+    sets = list(client.scan_iter(f"*{quota.subject_id}:[co]*"))
     assert [client.zcard(key) for key in sets] == [200, 200]
     assert all(0 < (client.memory_usage(key) or 0) < 200 * 150 for key in sets)
 
@@ -397,7 +397,7 @@ def test_a_full_store_counts_nothing_and_what_is_spent_still_stops_being_outstan
         assert record(store, quota).recorded
 
 
-@pytest.mark.parametrize("what", ["r", "d", "o"])
+@pytest.mark.parametrize("what", ["c", "d", "o"])
 def test_a_count_that_cannot_be_read_is_an_outage_and_no_record(
     client: redis.Redis, store: RedisNonces, what: str
 ) -> None:
