@@ -162,9 +162,22 @@ def test_a_worker_that_has_only_begun_does_not_hold_up_the_end(deployment: Deplo
         assert service.stop() == 0
 
 
+def _has_beaten(worker: int) -> bool:
+    """Whether its heartbeat has begun: before, its file has the time of day, and gunicorn waits for as long as it takes.
+
+    A heartbeat is in seconds of the monotonic clock.
+    """
+    for descriptor in Path(f"/proc/{worker}/fd").iterdir():
+        with suppress(OSError):
+            if str(descriptor.readlink()).startswith(f"{gunicorn_settings.worker_tmp_dir}/wgunicorn-"):
+                return descriptor.stat().st_mtime <= time.monotonic()
+    return False
+
+
 def test_a_worker_that_stands_still_is_replaced_and_the_other_serves_meanwhile(deployment: Deployment) -> None:
     with serving(deployment, GUNICORN_CMD_ARGS="--timeout 2") as (service, client):
         still = min(service.workers)
+        until(lambda: _has_beaten(still), "its first heartbeat")
         os.kill(still, signal.SIGSTOP)
         until(lambda: still not in service.workers and len(service.workers) == 2)
         until(client.is_ready)
