@@ -163,7 +163,7 @@ def test_a_worker_that_has_only_begun_does_not_hold_up_the_end(deployment: Deplo
 
 
 def _has_beaten(worker: int) -> bool:
-    """Whether its heartbeat has begun: before, its file has the time of day, and gunicorn waits for as long as it takes.
+    """Whether its heartbeat has begun: before, its file has the time of day, and gunicorn waits as long as it takes.
 
     A heartbeat is in seconds of the monotonic clock.
     """
