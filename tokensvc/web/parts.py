@@ -21,7 +21,7 @@ _SMALL_BUFFER_BYTES: Final = 16 * 1024
 """Of each body that is being read: a thousand clients that hardly send anything take up 16 MB."""
 
 _LARGE_BUFFER_BYTES: Final = 512 * 1024
-"""Of one that comes quickly. To look through, hash and write as much holds up other requests for three quarters of a millisecond."""
+"""Of one that comes quickly. To look through, hash and write as much holds up other requests for 0.7 ms."""
 
 MAX_BLANK_BYTES: Final = 1024
 """Line breaks that may stand before the first boundary, and after the last."""
