@@ -2,7 +2,7 @@
 
     python -m benchmarks.parsers
 
-Ours reads into its buffer of up to 256 KiB; the others are given pieces of 64 KiB. It needs `pip install multipart
+Ours reads into its buffer of up to 512 KiB; the others are given pieces of 64 KiB. It needs `pip install multipart
 python-multipart` in any environment on PYTHONPATH; what is not there is left out. Each reads two files, random bytes
 and line breaks alone, for a parser that looks at every line end is slow on the second.
 """

@@ -230,7 +230,46 @@ def test_the_bytes_are_durable_before_they_have_a_name_to_be_kept_by(
     store.keep(incoming, record_of(b"content"), replace=False)
     assert synced[: synced.index("link")].count(str(incoming.path)) == 1
     assert synced.count(str(incoming.path)) == 1
+    assert Path(synced[synced.index("link") + 1]).parent.name == "objects"  # the folder of its name
     assert [Path(path).parent.name for path in synced[-2:]] == ["incoming", "index"]  # the document, and its folder
+
+
+@pytest.mark.parametrize("raced", [False, True])
+def test_a_new_folder_is_durable_before_there_is_something_in_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch, raced: bool
+) -> None:
+    """Even if another worker made it a moment ago, and has not come to that yet. It is not made again."""
+    store, mkdir, steps = DiskFiles(root), os.mkdir, list[str]()
+
+    def made(name: str, mode: int) -> None:
+        steps.append(f"mkdir {Path(name).parent.name}")
+        mkdir(name, mode)
+        if raced:
+            raise FileExistsError
+
+    monkeypatch.setattr(os, "mkdir", made)
+    monkeypatch.setattr(os, "fsync", lambda at: steps.append(Path(f"/proc/self/fd/{at}").readlink().name))
+    keep(store, b"first", version_id="the-same")
+    assert [step for step in steps if step in {"mkdir index", "index", "mkdir objects", "objects"}] == [
+        "mkdir index",
+        "index",
+        "mkdir objects",
+        "objects",
+    ]
+    steps.clear()
+    keep(store, b"second", version_id="another", replace=True)
+    assert "mkdir index" not in steps
+
+
+def test_a_file_that_is_being_received_is_never_opened_by_another(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = DiskFiles(root)
+    monkeypatch.setattr("secrets.token_hex", lambda count: "ab" * count)
+    first = store.receive()
+    first.write(b"first")
+    with pytest.raises(Outage, match="File exists"):
+        store.receive()
+    assert first.path.read_bytes() == b"first"
+    first.discard()
 
 
 def test_an_error_of_the_disk_is_an_outage_in_words(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,6 +123,7 @@ def stored(version_id: str, **fields: str) -> StoredFile:
 def test_a_stored_file_survives_its_record() -> None:
     file = stored("v3").after(stored("v2").after(stored("v1", tags="a")))
     assert StoredFile.from_record(file.to_record()) == file
+    assert json.dumps(file.to_record()) == json.dumps(asdict(file))
 
 
 def test_a_later_version_is_the_same_file_with_other_bytes() -> None:

@@ -21,6 +21,7 @@ from tokensvc.adapters.disk_files import DiskFiles
 from tokensvc.core.errors import Code, Outage, Refusal
 from tokensvc.core.upload import Kind
 from tokensvc.ports import Incoming
+from tokensvc.web import parts
 from tokensvc.web.multipart import Form, FormLimits, read_form
 
 BOUNDARY = "b0undary"
@@ -268,6 +269,16 @@ def test_a_body_that_is_not_a_good_form_is_refused_whole_or_in_single_bytes(read
     in_bytes = reader.refused(Pieces(*(body[at : at + 1] for at in range(len(body)))))
     assert (code, *rest) == in_bytes
     assert code == Code.REQUEST_MALFORMED
+
+
+def test_what_a_file_is_called_is_not_remembered(reader: Reader) -> None:
+    """Nor is the header of a field that says more than most. A name in it is the client's."""
+    before = parts._parse_again.cache_info().currsize
+    long = field("known", b"1", f"Content-Type: text/plain;{' ' * 100}charset=utf-8")
+    reader.read(file(file_name="of-somebody.png") + long + END)
+    assert parts._parse_again.cache_info().currsize == before
+    reader.read(field("never-seen-before") + END)
+    assert parts._parse_again.cache_info().currsize == before + 1
 
 
 def test_a_name_of_128_characters_is_read(reader: Reader) -> None:

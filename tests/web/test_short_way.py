@@ -181,6 +181,17 @@ def test_an_upload_is_answered_as_by_flask_and_what_it_says_twice_too(
     assert (here, there) == ([], [path, path])
 
 
+def test_an_upload_in_any_spelling_of_its_type_is_kept_and_the_address_is_spelled_as_people_read_it(
+    service: Service,
+) -> None:
+    path, fields, headers = SENT["v1, under another name of the host"]
+    kind = {"Content-Type": SENT["v1, a form in capitals"][2]["Content-Type"]}
+    body = form({"fileName": "a.png", **service.credential(), **fields}.items(), png())
+    answer = service.client.post(path, headers={**headers, **kind}, data=body)
+    assert answer.status_code == 200
+    assert answer.get_json()["url"].startswith("http://m\xfcnchen.example:8000/files/")
+
+
 def test_a_credential_is_redeemed_once_whichever_way(service: Service) -> None:
     slow = by_flask(service)
     first, second = ({"version": "v1", **service.credential()} for _ in range(2))

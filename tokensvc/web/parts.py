@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Protocol
 
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -19,8 +20,8 @@ from tokensvc.core.errors import Code, Outage, Refusal
 _SMALL_BUFFER_BYTES: Final = 16 * 1024
 """Of each body that is being read: a thousand clients that hardly send anything take up 16 MB."""
 
-_LARGE_BUFFER_BYTES: Final = 256 * 1024
-"""Of one that comes quickly. To look through, hash and write as much holds up other requests for half a millisecond."""
+_LARGE_BUFFER_BYTES: Final = 512 * 1024
+"""Of one that comes quickly. To look through, hash and write as much holds up other requests for 0.7 ms."""
 
 MAX_BLANK_BYTES: Final = 1024
 """Line breaks that may stand before the first boundary, and after the last."""
@@ -32,6 +33,9 @@ UTF8_NAMES: Final = frozenset({"", "utf-8", "utf8"})
 
 _MAX_NAME_LENGTH: Final = 128
 """A name is quoted in refusals; the longest that ImageKit knows has 23 letters."""
+
+_MOST_SAME_AGAIN: Final = 128
+"""Bytes of a header that is remembered."""
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")  # RFC 2046 5.1.1
 _PARAMETER = re.compile(r"""[ ]*;[ ]*([\w!#$%&'*+\-.^`|~]+)[ ]*=[ ]*(?:"((?:[^"\\]|\\.)*)"|([^\s";]+))""", re.ASCII)
@@ -91,7 +95,8 @@ def read_parts(
         raise malformed("There is something before the first boundary of the form.")
     while (after := body.take(2)) == b"\r\n":
         header = body.take_until(b"\r\n\r\n", max_header_bytes, "The header of a part")
-        yield _parse_header(header), body.pieces_until(delimiter)
+        parse = _parse_again if len(header) <= _MOST_SAME_AGAIN and b"filename" not in header else _parse_header
+        yield parse(header), body.pieces_until(delimiter)
     if after != b"--":
         raise malformed("A boundary of the form is followed by something else than CR LF.")
     body.require_end()
@@ -203,6 +208,10 @@ def _parse_header(header: bytes) -> PartHeader:
     _, of_type = _parse_parameters(lines.get("content-type", ""), "Content-Type")
     file_name = parameters.get("filename", "") if is_file else None
     return PartHeader(parameters["name"], file_name, of_type.get("charset", "").lower())
+
+
+_parse_again = lru_cache(maxsize=256)(_parse_header)
+"""Of a text field it says the field's name and no more: the same in form after form, and nothing secret."""
 
 
 def _parse_parameters(header: str, where: str) -> tuple[str, dict[str, str]]:

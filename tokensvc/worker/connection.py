@@ -183,10 +183,13 @@ class _Coming:
     def __init__(self, client: socket.socket, begun: bytes, length: int) -> None:
         self._unreader = SocketUnreader(client)
         self._unreader.unread(begun)
-        self.stream = Body(LengthReader(self._unreader, length))
+        self._reader = LengthReader(self._unreader, length)
+        self.stream = Body(self._reader)
 
     def used_up(self, seconds: float) -> bool:
         """Read what the application left of it, if it comes in time. Answers whether the next request begins there."""
+        if not self._reader.length:
+            return not self.stream.failed
         with Timeout(seconds, False):
             while not self.stream.failed:
                 if not self.stream.read(_MOST_AT_ONCE):
