@@ -15,8 +15,9 @@ import pytest
 import redis
 
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.nonces import new_nonce, new_request, soon, value_at
-from tests.support.valkey import APP_RIGHTS, Valkey, wait_until
+from tests.support.nonces import new_nonce, new_nonces, new_request, record_all, soon, value_at
+from tests.support.processes import until
+from tests.support.valkey import APP_RIGHTS, Valkey
 from tokensvc.adapters.nonces import fence, scripts
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
@@ -124,7 +125,7 @@ def test_a_rate_that_was_lowered_counts_what_was_recorded_before(store: RedisNon
     subject = new_request()
     assert all(record(store, Quota(subject, Rate(3, 1))).recorded for _ in range(3))
     assert record(store, Quota(subject, Rate(1, 1))).limit == "rate"
-    wait_until(lambda: record(store, Quota(subject, Rate(1, 1))).recorded, "the window to pass")
+    until(lambda: record(store, Quota(subject, Rate(1, 1))).recorded, "the window to pass")
 
 
 def test_the_wait_is_until_enough_have_ended_and_not_only_the_first(client: redis.Redis, store: RedisNonces) -> None:
@@ -169,7 +170,7 @@ def test_one_with_uses_is_outstanding_until_its_last_use_is_spent(
 ) -> None:
     quota, nonce, uses = some_quota(outstanding=1), new_nonce(), Uses(2, spend)
     if batch:
-        assert store.record_batch([Entry(nonce, "g", soon())], request=new_request(), quota=quota, uses=uses).recorded
+        assert record_all(store, [nonce], quota=quota, uses=uses).recorded
     else:
         assert store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=uses).recorded
     first, second = new_request(), new_request()
@@ -209,15 +210,15 @@ def test_the_grant_is_the_same_whether_it_counts_as_outstanding_or_not(store: Re
 
 def test_what_expires_is_not_outstanding(client: redis.Redis, store: RedisNonces) -> None:
     """From the second in which its record ends, and not before; of more than one the next that ends is waited for."""
-    quota, nonce, until = some_quota(outstanding=2), new_nonce(), int(client.time()[0]) + 2
-    assert record(store, quota, nonce=nonce, until=until).recorded
-    assert record(store, quota, until=until + 600).recorded
+    quota, nonce, ends_at = some_quota(outstanding=2), new_nonce(), int(client.time()[0]) + 2
+    assert record(store, quota, nonce=nonce, until=ends_at).recorded
+    assert record(store, quota, until=ends_at + 600).recorded
     refused = record(store, quota)
     assert (refused.outcome, refused.limit) == (RecordOutcome.QUOTA_EXCEEDED, "outstanding")
     assert refused.retry_after in {1, 2}
-    wait_until(lambda: record(store, quota).recorded, "the first to expire")
-    wait_until(lambda: not client.exists(f"ik{{00}}:n:{nonce}"), "the end of that millisecond")
-    assert int(client.time()[0]) >= until
+    until(lambda: record(store, quota).recorded, "the first to expire")
+    until(lambda: not client.exists(f"ik{{00}}:n:{nonce}"), "the end of that millisecond")
+    assert int(client.time()[0]) >= ends_at
     assert record(store, quota).limit == "outstanding"
 
 
@@ -241,7 +242,7 @@ def test_the_limit_with_the_fewest_left_is_said_and_of_equals_the_one_that_refus
         quota = some_quota(rate=Rate(rate, 60), per_day=per_day, outstanding=outstanding)
         recordings = [
             record(store, quota),
-            store.record_batch([Entry(new_nonce(), "g", soon())], request=new_request(), quota=quota),
+            record_all(store, new_nonces(1), quota=quota),
         ]
         assert [(one.limit, one.remaining) for one in recordings] == [(nearest, 1), (nearest, 0)]
 
@@ -274,9 +275,9 @@ def test_what_exists_counts_nothing_and_is_said_to_exist_when_the_quota_is_used_
 def test_a_nonce_that_is_recorded_again_after_its_end_counts_again(client: redis.Redis, store: RedisNonces) -> None:
     """A client may choose its v1 token, and the rate's window may be longer than a record's life."""
     quota, nonce = some_quota(rate=Rate(2, 600)), new_nonce()
-    until = int(client.time()[0]) + 1
-    assert record(store, quota, nonce=nonce, until=until).remaining == 1
-    wait_until(lambda: not client.exists(f"ik{{00}}:n:{nonce}"), "the record to end")
+    ends_at = int(client.time()[0]) + 1
+    assert record(store, quota, nonce=nonce, until=ends_at).remaining == 1
+    until(lambda: not client.exists(f"ik{{00}}:n:{nonce}"), "the record to end")
     assert record(store, quota, nonce=nonce).remaining == 0
     assert record(store, quota).limit == "rate"
 
