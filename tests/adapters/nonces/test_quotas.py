@@ -26,7 +26,7 @@ from tokensvc.core.nonces import NonceId
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import DAY_SECONDS, Quota
 from tokensvc.core.uses import SpendMode, Uses
-from tokensvc.ports import Entry, Outcome, Recording, RecordOutcome
+from tokensvc.ports import Outcome, Recording, RecordOutcome
 
 CLIENTS, THREADS = 4, 100
 
@@ -419,13 +419,9 @@ def test_what_could_not_be_counted_is_not_recorded(valkey: Valkey, store: RedisN
     quota, nonce = some_quota(rate=Rate(5, 600), per_day=5), new_nonce()
     with contextlib.closing(connect(valkey.url_as("few", "few-password"), connections=1)) as client:
         few = RedisNonces(client, chance=os.urandom, on_fence="wait")
-        ask = (
-            partial(few.record_batch, [Entry(nonce, "g", soon())])
-            if batch
-            else partial(few.record, nonce, grant="g", until=soon())
-        )
+        ask = partial(record_all, few, [nonce]) if batch else partial(record, few, nonce=nonce)
         with pytest.raises(Outage, match="answered with an error"):
-            ask(request=new_request(), quota=quota)
+            ask(quota=quota)
     assert store.redeem(nonce, request=new_request()).outcome is Outcome.UNISSUED
     assert store.remaining(quota).per_day == 4
 
