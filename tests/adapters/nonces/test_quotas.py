@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ import redis
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_nonce, new_nonces, new_request, record_all, soon, value_at
 from tests.support.processes import until
-from tests.support.valkey import Valkey
+from tests.support.valkey import APP_RIGHTS, Valkey
 from tokensvc.adapters.nonces import fence, scripts
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
@@ -408,6 +409,21 @@ def test_a_count_that_cannot_be_read_is_an_outage_and_no_record(
     with pytest.raises(Outage, match="answered with an error"):
         record(store, quota, nonce=nonce)
     assert not client.exists(f"ik{{00}}:n:{nonce}")
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_what_could_not_be_counted_is_not_recorded(valkey: Valkey, store: RedisNonces, batch: bool) -> None:
+    """It is counted first. So an error in between counts too many, and nobody has a record that no count knows of."""
+    store.ready()
+    valkey.command("ACL", "SETUSER", "few", "reset", "on", ">few-password", *APP_RIGHTS.replace("+zadd ", "").split())
+    quota, nonce = some_quota(rate=Rate(5, 600), per_day=5), new_nonce()
+    with contextlib.closing(connect(valkey.url_as("few", "few-password"), connections=1)) as client:
+        few = RedisNonces(client, chance=os.urandom, on_fence="wait")
+        ask = partial(record_all, few, [nonce]) if batch else partial(record, few, nonce=nonce)
+        with pytest.raises(Outage, match="answered with an error"):
+            ask(quota=quota)
+    assert store.redeem(nonce, request=new_request()).outcome is Outcome.UNISSUED
+    assert store.remaining(quota).per_day == 4
 
 
 def test_a_count_that_cannot_be_changed_does_not_keep_anybody_from_spending(
