@@ -37,6 +37,7 @@ class Serving:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self.cfg, self.log = Config(), logging.getLogger("tests.outbox")
+        self.cfg.set("keepalive", 60)  # or who was forgotten would be found by its timer
         self.outbox, self.wsgi = Outbox(get_hub().loop), self._answer
         self.go_on, self.body = Event(), SMALL
         self.asked, self.ends = 0, list[gevent_socket.socket]()
@@ -62,7 +63,7 @@ class Serving:
         """The client's end of a connection, and the greenlet that serves the other."""
         ours, theirs = gevent_socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _FEW_BYTES)
-        theirs.settimeout(9.0)
+        theirs.settimeout(5.0)
         self.ends.append(ours)
         served = gevent.spawn(self._serve, ours)
         self._stack.callback(served.kill)
