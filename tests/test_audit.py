@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.processes import until
-from tests.support.service import PATIENCE_SECONDS, Client, Deployment, free_port, running, tokensvc
+from tests.support.service import Client, Deployment, free_port, running, tokensvc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,8 +67,8 @@ def test_every_yes_is_in_one_chain_whatever_becomes_of_workers_and_files(
         client.credential()
     victim = min(service.workers)
     os.kill(victim, signal.SIGKILL)
-    until(lambda: victim not in service.workers and len(service.workers) == 2, within_seconds=PATIENCE_SECONDS)
-    until(client.is_ready, within_seconds=PATIENCE_SECONDS)
+    until(lambda: victim not in service.workers and len(service.workers) == 2)
+    until(client.is_ready)
     for _ in range(3):
         client.credential()
     files = [path, path.with_name("log.jsonl.1")]

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from tests.support.processes import until
+from tests.support.processes import PATIENCE_SECONDS, until
 from tests.support.service import (
-    PATIENCE_SECONDS,
     ROOT,
     Client,
     Deployment,
@@ -298,7 +297,7 @@ def test_the_procfile_s_command_works_beside_a_store_that_comes_a_little_later(d
     log, data = deployment.folder / "log", deployment.data
     store = [sys.executable, "-m", "tokensvc", "store"]
     with Running(procfile_command("web"), settings, log=log, data=data) as web:
-        until(lambda: "Starting gunicorn" in web.log, within_seconds=PATIENCE_SECONDS)
+        until(lambda: "Starting gunicorn" in web.log)
         with Running(store, settings, log=log, data=data) as beside:
             client = Client(port, deployment.api_key)
             await_ready(web, client)

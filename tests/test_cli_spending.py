@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.support.service import PATIENCE_SECONDS, Deployment, clean_environment
+from tests.support.processes import PATIENCE_SECONDS
+from tests.support.service import Deployment, clean_environment
 from tests.support.valkey import Valkey
 from tokensvc import use_cases, wiring
 from tokensvc.adapters.nonces.store import RedisNonces
@@ -168,12 +169,10 @@ def test_all_until_now_is_revoked_by_a_watermark(shell: Shell) -> None:
     assert told["revoked"] == "watermark"
     assert 0 <= wiring.clock() + 1 - told["issued_before"] < PATIENCE_SECONDS
     assert shell.json("redeem", given=gone, status=REFUSED)["refusal"]["code"] == "credential.revoked"
-    (later,) = (
-        Batch(replace(shell.issue, clock=lambda: told["issued_before"])).v1("default", shell.presented, 1).credential
-    )
-    assert shell.json("explain", given={"token": later.token, "expire": later.expire, "signature": later.signature})[
-        "good"
-    ]
+    batch = Batch(replace(shell.issue, clock=lambda: told["issued_before"]))
+    later = batch.v1("default", shell.presented, 1).credential
+    given = {"token": later.tokens[0], "expire": later.expire, "signature": later.signatures[0]}
+    assert shell.json("explain", given=given)["good"]
     human = shell.run("revoke", "--profile", "default", "--issued-before", str(told["issued_before"]))
     assert human.stdout.startswith(f"REVOKED: what profile 'default' was issued before {told['issued_before']} cannot")
 

@@ -20,7 +20,7 @@ import pytest
 
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.processes import until
-from tests.support.service import PATIENCE_SECONDS, Answer, Client, Deployment, Running, serving
+from tests.support.service import Answer, Client, Deployment, Running, serving
 from tests.support.valkey import Valkey
 
 pytestmark = pytest.mark.alone
@@ -137,7 +137,7 @@ def test_a_thousand_faults_between_service_and_store_are_no_false_word_over_http
             each.result()
         proxy.heal()
         injected, outages = dict(proxy.injected_of), sum(asking.outages for asking in askers)
-        until(client.is_ready, within_seconds=PATIENCE_SECONDS)
+        until(client.is_ready)
         stored = [credential for asking in askers for credential in asking.stored]
         codes = threads.map(lambda credential: client.upload(credential).headers["x-tokensvc-code"], stored)
         assert set(codes) == {"credential.replayed"}

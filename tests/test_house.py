@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from gunicorn.app.wsgiapp import WSGIApplication
 
-from tests.support.service import PATIENCE_SECONDS, ROOT, clean_environment
+from tests.support.processes import PATIENCE_SECONDS
+from tests.support.service import ROOT, clean_environment
 from tokensvc.adapters.logs.server import JsonServerLog
 
 if TYPE_CHECKING:

@@ -12,16 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from tests.support.processes import alive, until
-from tests.support.service import (
-    PATIENCE_SECONDS,
-    Client,
-    Deployment,
-    Running,
-    clean_environment,
-    free_port,
-    serving,
-)
+from tests.support.processes import PATIENCE_SECONDS, alive, until
+from tests.support.service import Client, Deployment, Running, clean_environment, free_port, serving
 from tokensvc.launcher import OUTAGE, _before_gunicorn
 
 if TYPE_CHECKING:
@@ -60,8 +52,8 @@ def test_a_killed_worker_is_replaced(healing: tuple[Running, Client, Deployment]
     workers = service.workers
     victim = min(workers)
     os.kill(victim, signal.SIGKILL)
-    until(lambda: victim not in service.workers and len(service.workers) == 2, within_seconds=PATIENCE_SECONDS)
-    until(client.is_ready, within_seconds=PATIENCE_SECONDS)
+    until(lambda: victim not in service.workers and len(service.workers) == 2)
+    until(client.is_ready)
     kept.are_as_they_were(client)
 
 
@@ -71,8 +63,8 @@ def test_a_killed_store_comes_back_with_what_it_knew(healing: tuple[Running, Cli
     kept = Kept(client)
     victims = {service.supervisor, service.valkey} if part == "supervisor" else {service.valkey}
     os.kill(getattr(service, part), signal.SIGKILL)
-    until(lambda: not any(map(alive, victims)), within_seconds=PATIENCE_SECONDS)
-    until(client.is_ready, within_seconds=PATIENCE_SECONDS)
+    until(lambda: not any(map(alive, victims)))
+    until(client.is_ready)
     kept.are_as_they_were(client)
     assert service.process.poll() is None
 
@@ -83,7 +75,7 @@ def test_hup_replaces_the_workers_and_no_request_is_lost(healing: tuple[Running,
     before = service.workers
     with Load(client) as load:
         service.send(signal.SIGHUP)
-        until(lambda: len(service.workers) == 2 and not service.workers & before, within_seconds=PATIENCE_SECONDS)
+        until(lambda: len(service.workers) == 2 and not service.workers & before)
     assert load.failures == []
     assert load.resets == 0
     assert load.issued > 0
@@ -99,7 +91,7 @@ def test_hup_with_a_faulty_configuration_is_told_and_changes_nothing(
     deployment.write("[cors]\norigins = ['*']\n")
     try:
         service.send(signal.SIGHUP)
-        until(lambda: "tokensvc does not reload" in service.log, within_seconds=PATIENCE_SECONDS)
+        until(lambda: "tokensvc does not reload" in service.log)
         assert "cors.origins[0]" in service.log
         assert client.is_ready()
         assert service.log.count("Handling signal: hup") == reloads
@@ -145,10 +137,10 @@ def test_term_under_load_ends_cleanly_and_fails_no_request(deployment: Deploymen
     with serving(deployment) as (service, client):
         supervisor, workers = service.supervisor, service.workers
         with Load(client) as load:
-            until(lambda: load.issued > 50, within_seconds=PATIENCE_SECONDS)
+            until(lambda: load.issued > 50)
             assert load.resets == 0
             service.send(signal.SIGTERM)
-            until(lambda: not alive(supervisor), within_seconds=PATIENCE_SECONDS)
+            until(lambda: not alive(supervisor))
             assert not any(map(alive, workers))
             assert service.wait() == 0
         assert load.failures == []
@@ -160,7 +152,7 @@ def test_ctrl_c_ends_everything_gracefully(tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "tokensvc", "dev", "--bind", f"127.0.0.1:{port}", "--data", str(tmp_path / "d")]
     with Running(command, {}, log=tmp_path / "log", data=tmp_path / "d") as service:
-        until(Client(port).is_ready, within_seconds=PATIENCE_SECONDS)
+        until(Client(port).is_ready)
         os.killpg(service.process.pid, signal.SIGINT)
         assert service.wait() == 0
         assert "Traceback" not in service.log
@@ -173,7 +165,7 @@ def test_a_second_service_shares_the_store_and_takes_it_over(deployment: Deploym
             assert other.upload(kept.spent).headers["x-tokensvc-code"] == REPLAYED
             first.send(signal.SIGTERM)
             assert first.process.wait(PATIENCE_SECONDS) == 0
-            until(other.is_ready, within_seconds=PATIENCE_SECONDS)
+            until(other.is_ready)
             kept.are_as_they_were(other)
             assert second.stop() == 0
 
@@ -262,7 +254,7 @@ class Launched(Running):
 
     def said(self, text: str) -> None:
         """Wait until it has said that."""
-        until(lambda: text in self.log or self.process.poll() is not None, within_seconds=PATIENCE_SECONDS)
+        until(lambda: text in self.log or self.process.poll() is not None)
         assert text in self.log, self.log
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import PATIENCE_SECONDS, ROOT, Client, Running, await_ready, clean_environment, free_port
+from tests.support.processes import PATIENCE_SECONDS
+from tests.support.service import ROOT, Client, Running, await_ready, clean_environment, free_port
 from tokensvc import __version__
 
 MARKER = r" ; [a-zA-Z_]+ [^\\\n]+"

@@ -65,7 +65,7 @@ def test_of_a_hundred_requests_at_once_exactly_ten_are_issued_where_ten_may_be_o
 
 def counts(store: redis.Redis) -> set[bytes]:
     """The keys under which each subject's requests within a window are counted."""
-    return set(store.scan_iter("ik*:q:*:r"))
+    return set(store.scan_iter("ik*:q:*:c"))
 
 
 def test_the_sixty_first_in_the_minute_is_refused_and_the_window_slides(tmp_path: Path, valkey: Valkey) -> None:

@@ -27,19 +27,8 @@ import pytest
 from tests.support.app import png
 from tests.support.callers import ticket_in
 from tests.support.identity_provider import IdentityProvider
-from tests.support.processes import until
-from tests.support.service import (
-    PATIENCE_SECONDS,
-    ROOT,
-    Answer,
-    Client,
-    Deployment,
-    Running,
-    await_ready,
-    free_port,
-    serving,
-    tokensvc,
-)
+from tests.support.processes import PATIENCE_SECONDS, until
+from tests.support.service import ROOT, Answer, Client, Deployment, Running, await_ready, free_port, serving, tokensvc
 from tokensvc import config, use_cases, wiring
 
 README: Final = (ROOT / "README.md").read_text()
@@ -250,7 +239,7 @@ def sibling(folder: Path) -> Iterator[Sibling]:
         return False
 
     try:
-        until(answers, within_seconds=PATIENCE_SECONDS)
+        until(answers)
         yield Sibling(port)
     finally:
         process.terminate()
@@ -261,7 +250,7 @@ def reload(service: Running, client: Client) -> None:
     """Have the configuration read anew, and wait until nobody serves by the old one."""
     before = service.workers
     service.send(signal.SIGHUP)
-    until(lambda: (now := service.workers) and not now & before, within_seconds=PATIENCE_SECONDS)
+    until(lambda: (now := service.workers) and not now & before)
     await_ready(service, client)
 
 

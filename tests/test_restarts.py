@@ -16,8 +16,8 @@ from typing import Final
 
 import pytest
 
-from tests.support.processes import alive, until
-from tests.support.service import PATIENCE_SECONDS, Client, Deployment, Running, serving, tokensvc
+from tests.support.processes import PATIENCE_SECONDS, alive, until
+from tests.support.service import Client, Deployment, Running, serving, tokensvc
 from tests.support.uploading import Uploading
 from tokensvc.web.paced_bodies import GRACE_SECONDS, SLOWEST_BYTES_PER_SECOND
 
@@ -30,12 +30,12 @@ def replace_workers(service: Running) -> None:
     """HUP, and wait for it."""
     before = service.workers
     service.send(signal.SIGHUP)
-    until(lambda: len(service.workers) == 2 and not service.workers & before, within_seconds=PATIENCE_SECONDS)
+    until(lambda: len(service.workers) == 2 and not service.workers & before)
 
 
 def await_replacement(service: Running, worker: int) -> None:
     """Wait until it is gone and another is there."""
-    until(lambda: not alive(worker) and len(service.workers) == 2, within_seconds=PATIENCE_SECONDS)
+    until(lambda: not alive(worker) and len(service.workers) == 2)
 
 
 def test_five_reloads_and_eight_ended_workers_fail_no_upload(deployment: Deployment) -> None:
@@ -60,7 +60,7 @@ def test_thirty_killed_workers_lose_no_upload_that_was_acknowledged_and_double_n
                 os.kill(killed, signal.SIGKILL)
                 await_replacement(service, killed)
                 load.wait_for(5)
-        until(client.is_ready, within_seconds=PATIENCE_SECONDS)
+        until(client.is_ready)
         assert load.refused == []  # each that failed was cut off, and told nothing that is not so
         for credential in load.uploaded:
             assert client.upload(credential).headers["x-tokensvc-code"] == "credential.replayed"
@@ -78,7 +78,7 @@ def test_who_looks_at_readyz_loses_nothing_when_the_service_ends(deployment: Dep
         with Uploading(client, may_ask=ready.is_set) as load:
             load.wait_for(20)
             service.send(signal.SIGTERM)
-            until(lambda: client.request("GET", "/readyz").status == 503, within_seconds=PATIENCE_SECONDS)
+            until(lambda: client.request("GET", "/readyz").status == 503)
             answer = client.request("GET", "/readyz")
             assert (answer.status, answer.json) == (503, {"status": "stopping"})
             assert client.request("GET", "/livez").status == 200
@@ -91,7 +91,7 @@ def test_who_looks_at_readyz_loses_nothing_when_the_service_ends(deployment: Dep
 def test_a_second_signal_does_not_wait_for_the_balancers(deployment: Deployment) -> None:
     with serving(deployment, "--drain", "60") as (service, client):
         service.send(signal.SIGTERM)
-        until(lambda: client.request("GET", "/readyz").status == 503, within_seconds=PATIENCE_SECONDS)
+        until(lambda: client.request("GET", "/readyz").status == 503)
         service.send(signal.SIGTERM)
         assert service.process.wait(30) == 0
     with serving(deployment, "--drain", "60") as (service, _):
@@ -251,7 +251,7 @@ def test_five_hundred_slow_clients_hold_up_nobody_and_are_ended(deployment: Depl
             return all(map(_is_ended, halves + dripping))
 
         halves, dripping = slow[2::4], slow[3::4]
-        took = until(drip, within_seconds=PATIENCE_SECONDS)
+        took = until(drip)
         assert took > GRACE_SECONDS / 2  # not at once: there are slow phones
         assert client.upload(client.credential()).status == 200
 

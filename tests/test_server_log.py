@@ -74,8 +74,8 @@ def test_without_being_asked_there_are_no_access_lines_and_the_launcher_speaks_j
     with serving(deployment) as (service, client):
         assert client.issue().status == 200
         os.kill(service.supervisor, signal.SIGKILL)
-        until(lambda: "supervisor was gone" in service.log, within_seconds=60)
-        until(client.is_ready, within_seconds=60)
+        until(lambda: "supervisor was gone" in service.log)
+        until(client.is_ready)
         assert service.stop() == 0
     events = {line["event"] for line in lines_of(service)}
     assert {"issued", "server", "launcher"} <= events

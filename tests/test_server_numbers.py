@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.processes import alive, until
-from tests.support.service import PATIENCE_SECONDS, Client, Deployment, Running, serving
+from tests.support.processes import PATIENCE_SECONDS, alive, until
+from tests.support.service import Client, Deployment, Running, serving
 from tests.support.uploading import Uploading
 from tokensvc import gunicorn_settings
 
@@ -131,9 +131,9 @@ def test_a_service_that_ends_waits_for_the_uploads_that_are_under_way(
         connection.sendall(f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:9])
         until(lambda: client.request("GET", "/livez").status == 200)
         service.send(signal.SIGTERM)
-        until(lambda: not _listens(client), within_seconds=PATIENCE_SECONDS)
+        until(lambda: not _listens(client))
         if not finishes:
-            until(lambda: not any(map(alive, workers)), within_seconds=PATIENCE_SECONDS)
+            until(lambda: not any(map(alive, workers)))
         with suppress(OSError):
             connection.sendall(body[9:])
         answer = b""
@@ -158,6 +158,6 @@ def test_a_worker_that_stands_still_is_replaced_and_the_other_serves_meanwhile(d
     with serving(deployment, GUNICORN_CMD_ARGS="--timeout 2") as (service, client):
         still = min(service.workers)
         os.kill(still, signal.SIGSTOP)
-        until(lambda: still not in service.workers and len(service.workers) == 2, within_seconds=PATIENCE_SECONDS)
-        until(client.is_ready, within_seconds=PATIENCE_SECONDS)
+        until(lambda: still not in service.workers and len(service.workers) == 2)
+        until(client.is_ready)
         assert client.issue().status == 200

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.canaries import require_silence
 from tests.support.processes import until
-from tests.support.service import PATIENCE_SECONDS, Deployment, serving
+from tests.support.service import Deployment, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,9 +50,7 @@ def test_spans_arrive_in_the_caller_s_trace_and_hold_no_secret(tmp_path: Path, v
                 credential = client.credential()
                 traced = {"Traceparent": f"00-{TRACE}-{PARENT}-01"}
                 assert client.upload(credential, traced).status == 200
-                until(
-                    lambda: any(bytes.fromhex(TRACE) in body for _, body in received), within_seconds=PATIENCE_SECONDS
-                )
+                until(lambda: any(bytes.fromhex(TRACE) in body for _, body in received))
                 assert service.stop() == 0
         finally:
             collector.shutdown()

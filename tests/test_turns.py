@@ -1,8 +1,9 @@
-"""When tests run: one that is marked `alone` by itself, and not passed by for ever; one that waited in vain again."""
+"""How tests run: one marked `alone` by itself, one that was told of an outage again, and none with long pauses."""
 
 from __future__ import annotations
 
 import fcntl
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,12 +18,26 @@ TWICE = """
 import pathlib, pytest
 FIRST = pathlib.Path(__file__).with_name("first")
 
-@pytest.mark.parametrize("told", ["not within 5 s", "assert 503 == 200", "redis.exceptions.TimeoutError", "200 == 409"])
-def test_it(told):
-    first = FIRST.with_name(told.replace(" ", "-"))
+class Outage(Exception):
+    pass
+
+class Unanswered(Outage):
+    pass
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *[Outage("no answer"), Unanswered("no answer")],
+        *[TimeoutError("Timeout reading from socket"), AssertionError("assert 503 == 200")],
+        *[AssertionError("waited 5 s in vain"), TimeoutError("timed out"), AssertionError("200 == 409")],
+    ],
+    ids=repr,
+)
+def test_it(told, request):
+    first = FIRST.with_name(request.node.callspec.id)
     if not first.exists():
         first.touch()
-        raise AssertionError(told)
+        raise told
 """
 
 
@@ -50,13 +65,21 @@ def test_one_that_is_alone_waits_for_those_that_run_and_those_that_come_wait_for
     assert seen == ["alone", "after"]
 
 
-def test_who_waited_in_vain_or_was_told_of_an_outage_is_run_once_more_and_nobody_else(tmp_path: Path) -> None:
+def test_who_was_told_of_an_outage_is_run_once_more_and_listed_with_it_and_nobody_else(tmp_path: Path) -> None:
     (tmp_path / "test_twice.py").write_text(TWICE)
     command = [sys.executable, "-m", "pytest", "-c", str(SETUP), "--rootdir", ".", ".", "-p", "no:cacheprovider"]
     told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert "1 failed, 3 passed, 3 rerun" in told.stdout, told.stdout
-    assert told.stdout.count("RERUN ") == 3
-    assert "FAILED test_twice.py::test_it[200 == 409]" in told.stdout
+    assert "3 failed, 4 passed, 4 rerun" in told.stdout, told.stdout
+    for outage in (
+        *("Outage('no answer')", "Unanswered('no answer')"),
+        *("TimeoutError('Timeout reading from socket')", "AssertionError('assert 503 == 200')"),
+    ):
+        assert f"RERUN test_twice.py::test_it[{outage}]" in told.stdout
+    assert told.stdout.rpartition("rerun test summary info")[2].count("raise told") == 4
+
+
+def test_what_was_there_before_the_first_test_is_not_looked_through_for_garbage() -> None:
+    assert gc.get_freeze_count() > len(gc.get_objects())
 
 
 def _is_held(lock: Path) -> bool:

@@ -24,8 +24,8 @@ import pytest
 
 from tests.support.films import MP4
 from tests.support.object_store import BUCKET, ObjectStore, client_environment, names_in
-from tests.support.processes import until
-from tests.support.service import PATIENCE_SECONDS, Client, Deployment, Running, serving
+from tests.support.processes import PATIENCE_SECONDS, until
+from tests.support.service import Client, Deployment, Running, serving
 from tokensvc.adapters.s3_files import s3_bucket
 
 KILLS = 30
@@ -137,8 +137,8 @@ def test_thirty_killed_workers_lose_nothing_that_was_acknowledged_and_leave_noth
     debris = len(files_below(files / "incoming"))
     made_old(files)
     with serving(deployment) as (_, client):
-        until(lambda: not files_below(files / "incoming"), within_seconds=PATIENCE_SECONDS)
-        until(lambda: len(files_below(files / "objects")) == len(visible), within_seconds=PATIENCE_SECONDS)
+        until(lambda: not files_below(files / "incoming"))
+        until(lambda: len(files_below(files / "objects")) == len(visible))
         assert len(files_below(files / "index")) == len(visible)
         for name in visible:
             assert client.request("GET", f"/files/{quote(name)}").body == tried[name]
@@ -164,7 +164,7 @@ def kill_one(service: Running, rng: random.Random) -> None:
     before = service.workers
     assert len(before) == 2
     os.kill(victim := rng.choice(sorted(before)), signal.SIGKILL)
-    until(lambda: len(service.workers - {victim}) == 2, within_seconds=PATIENCE_SECONDS)
+    until(lambda: len(service.workers - {victim}) == 2)
 
 
 def acknowledged_of(uploads: list[SlowUpload], running: list[Future[bool]]) -> dict[str, bytes]:

@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.processes import until
-from tests.support.service import PATIENCE_SECONDS, Answer, Client, Deployment, Running, serving
+from tests.support.processes import PATIENCE_SECONDS, until
+from tests.support.service import Answer, Client, Deployment, Running, serving
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import scripts
 
@@ -91,7 +91,7 @@ def kill_workers(service: Running) -> None:
     for victim in victims:
         with contextlib.suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
-    until(lambda: len(service.workers - victims) == 2, within_seconds=PATIENCE_SECONDS)
+    until(lambda: len(service.workers - victims) == 2)
 
 
 def test_what_a_killed_worker_had_claimed_is_free_when_the_lease_ends_and_not_before(
@@ -104,7 +104,7 @@ def test_what_a_killed_worker_had_claimed_is_free_when_the_lease_ends_and_not_be
     began = time.monotonic()
     with ThreadPoolExecutor(1) as thread:
         upload = thread.submit(client.upload, credential)
-        until(lambda: proxy.injected > 0, within_seconds=PATIENCE_SECONDS)
+        until(lambda: proxy.injected > 0)
         kill_workers(service)
         with pytest.raises((OSError, http.client.HTTPException)):
             upload.result()
@@ -147,7 +147,7 @@ def test_uploads_with_a_key_survive_killed_workers_and_each_is_kept_once(
         def kill() -> None:
             for _ in range(kills):
                 os.kill(random.choice(sorted(service.workers) or [service.master]), signal.SIGKILL)
-                until(lambda: len(service.workers) == 2, within_seconds=PATIENCE_SECONDS)
+                until(lambda: len(service.workers) == 2)
                 done.wait(0.05)
 
         with ThreadPoolExecutor(9) as threads:

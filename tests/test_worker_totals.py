@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.processes import until
-from tests.support.service import PATIENCE_SECONDS, Client, Deployment, Running, free_port, running, serving, tokensvc
+from tests.support.service import Client, Deployment, Running, free_port, running, serving, tokensvc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def test_totals_are_right_over_workers_killed_ones_and_reloads(tmp_path_factory:
         directory = directory_of(one)
         assert directory == directory_of(two)
         assert directory.stat().st_mode & 0o777 == 0o700
-        until(lambda: figures(client) == {"0", "1"}, within_seconds=PATIENCE_SECONDS)
+        until(lambda: figures(client) == {"0", "1"})
         with only(service, one):
             issue(client, 3)
             assert issued(client) == 3
@@ -93,8 +93,8 @@ def test_totals_are_right_over_workers_killed_ones_and_reloads(tmp_path_factory:
             assert issued(client) == 7
 
         os.kill(one, signal.SIGKILL)
-        until(lambda: one not in service.workers and len(service.workers) == 2, within_seconds=PATIENCE_SECONDS)
-        until(lambda: len(_locked(directory, service.workers)) == 2, within_seconds=PATIENCE_SECONDS)
+        until(lambda: one not in service.workers and len(service.workers) == 2)
+        until(lambda: len(_locked(directory, service.workers)) == 2)
         (three,) = service.workers - {two}
         with only(service, three):
             assert issued(client) == 7
@@ -106,8 +106,8 @@ def test_totals_are_right_over_workers_killed_ones_and_reloads(tmp_path_factory:
 
         before = service.workers
         service.send(signal.SIGHUP)
-        until(lambda: not before & service.workers and len(service.workers) == 2, within_seconds=PATIENCE_SECONDS)
-        until(client.is_ready, within_seconds=PATIENCE_SECONDS)
+        until(lambda: not before & service.workers and len(service.workers) == 2)
+        until(client.is_ready)
         issue(client, 1)
         assert issued(client) == 10
         secrets = (deployment.api_key, deployment.private_key, deployment.public_key, "127.0.0.1")
@@ -144,11 +144,11 @@ def test_the_outstanding_are_right_whoever_issued_and_spent_and_whatever_was_res
             assert outstanding(client) == 6
         for worker in service.workers:
             os.kill(worker, signal.SIGKILL)
-        until(lambda: len(service.workers - {one, two}) == 2, within_seconds=PATIENCE_SECONDS)
-        until(client.is_ready, within_seconds=PATIENCE_SECONDS)
+        until(lambda: len(service.workers - {one, two}) == 2)
+        until(client.is_ready)
         assert outstanding(client) == 6
         os.kill(service.valkey, signal.SIGKILL)
-        until(client.is_ready, within_seconds=PATIENCE_SECONDS)
+        until(client.is_ready)
         assert outstanding(client) == 6, "it comes back with its file"
         (deployment.folder / "token").write_text(twice[1]["token"])
         revoked = tokensvc("revoke", str(deployment.folder / "token"), **deployment.environment)

@@ -19,7 +19,8 @@ import pytest
 import redis
 
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.valkey import APP_RIGHTS, Valkey, wait_until
+from tests.support.processes import until
+from tests.support.valkey import APP_RIGHTS, Valkey
 from tokensvc.adapters import throttle as throttle_module
 from tokensvc.adapters.nonces.breaker import OUTAGES_IN_A_ROW
 from tokensvc.adapters.redis_client import connect
@@ -103,7 +104,7 @@ def test_one_that_is_refused_is_let_through_again_after_the_window(client: redis
     for _ in range(2):
         throttle.failed(address)
     assert is_refused(throttle, address)
-    wait_until(lambda: not is_refused(throttle, address), "the window to pass")
+    until(lambda: not is_refused(throttle, address), "the window to pass")
 
 
 def test_addresses_are_counted_apart(client: redis.Redis) -> None:
@@ -152,7 +153,7 @@ def test_callers_without_a_name_are_counted_each_time(client: redis.Redis) -> No
             return True
         return False
 
-    wait_until(let_through, "the window to pass")
+    until(let_through, "the window to pass")
 
 
 @pytest.mark.alone
@@ -248,7 +249,7 @@ def test_a_store_that_is_gone_lets_everybody_through_and_the_audit_knows_once() 
             throttle.failed(address)
             return bool(own.command("KEYS", "ikt:*"))
 
-        wait_until(is_asked_again, "the breaker to close")
+        until(is_asked_again, "the breaker to close")
         own.kill()
         throttle.failed(address)
         assert len(notes.notes) == 2

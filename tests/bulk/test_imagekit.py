@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from tests.support.processes import PATIENCE_SECONDS
 from tests.support.server import Service, serving
-from tests.support.service import PATIENCE_SECONDS, clean_environment
+from tests.support.service import clean_environment
 from tests.support.tls import UPLOAD_HOST, make_certificate
 
 if TYPE_CHECKING:

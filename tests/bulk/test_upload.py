@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from tests.support.processes import until
-from tests.support.service import PATIENCE_SECONDS, clean_environment
+from tests.support.processes import PATIENCE_SECONDS, until
+from tests.support.service import clean_environment
 from tokensvc.bulk.addresses import Address
 from tokensvc.bulk.credentials import Issued, Later, Lent
 from tokensvc.bulk.outcomes import Manner
@@ -258,7 +258,7 @@ def test_credentials_come_in_batches_and_none_is_left_over(place: Place) -> None
         wire = Wire(address.at("/api/v1/files/upload"))
         run = Run(wire, lender, Manner({}, jobs=5), watcher, lambda: 0.5)
         run.start(plan([str(place.folder / "all")]).items)
-        until(lambda: run.over(0.05), within_seconds=PATIENCE_SECONDS)
+        until(lambda: run.over(0.05))
     assert len(place.kept()) == 23
     assert sum(lender.asked) == 23
     assert max(lender.asked) == 5
@@ -284,7 +284,7 @@ def test_where_many_are_too_many_they_are_fetched_one_by_one(place: Place) -> No
         manner = Manner({}, jobs=2, first_pause=0.01)
         run = Run(wire, lender, manner, Progress(said, files=4, size=0, bars=False), lambda: 0.5)
         run.start(plan([str(place.folder / "all")]).items)
-        until(lambda: run.over(0.05), within_seconds=PATIENCE_SECONDS)
+        until(lambda: run.over(0.05))
     assert len(place.kept()) == 4
     assert lender.asked.count(1) == 4
 
@@ -383,7 +383,7 @@ def test_killed_in_the_middle_three_times_nothing_is_twice_and_nothing_lost(plac
     for part in (1, 2, 3):
         enough = 45 * part
         with place.started("all", "--manifest", "m", "--jobs", "8") as process:
-            until(lambda: place.emulator.state()["files"] >= enough, within_seconds=PATIENCE_SECONDS)  # noqa: B023 - asked at once
+            until(lambda: place.emulator.state()["files"] >= enough)  # noqa: B023 - asked at once
             process.send_signal(signal.SIGKILL)
             assert process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
         assert len(place.kept()) < 200
@@ -400,7 +400,7 @@ def test_ctrl_c_lets_what_is_being_sent_end(place: Place) -> None:
     sums = place.fill(60)
     place.emulator.faults("latency=50ms")
     with place.started("all", "--manifest", "m") as process:
-        until(lambda: place.emulator.state()["files"] >= 4, within_seconds=PATIENCE_SECONDS)
+        until(lambda: place.emulator.state()["files"] >= 4)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_SECONDS) == INTERRUPTED
     said = (place.folder / "err").read_text()
@@ -419,10 +419,10 @@ def test_a_second_ctrl_c_ends_it_at_once(place: Place) -> None:
     place.fill(8)
     place.emulator.faults("latency=60s")
     with place.started("all") as process:
-        until(lambda: _connected(process.pid), within_seconds=PATIENCE_SECONDS)
+        until(lambda: _connected(process.pid))
         process.send_signal(signal.SIGINT)
         said = place.folder / "err"
-        until(lambda: "Ctrl-C again ends at once" in said.read_text(), within_seconds=PATIENCE_SECONDS)
+        until(lambda: "Ctrl-C again ends at once" in said.read_text())
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == INTERRUPTED

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.nonces import new_nonce, new_nonces, new_request, record_all, soon
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.uses import MOST_USES, SpendMode, Uses
-from tokensvc.ports import Entry, NonceStore, Outcome, Redemption, Standing
+from tokensvc.ports import NonceStore, Outcome, Redemption, Standing
 
 LONG, OVER = 600, 0
 """Leases in seconds: one that no test sees the end of, and one that has ended when it begins."""
@@ -123,13 +123,12 @@ def test_to_record_again_with_the_same_request_is_to_have_recorded_and_gives_not
 
 
 def test_a_batch_has_as_many_uses_each(store: NonceStore) -> None:
-    entries = [Entry(new_nonce(), f"g{number}", soon()) for number in range(3)]
-    request = new_request()
+    nonces, request = new_nonces(3), new_request()
     for _ in range(2):
-        assert store.record_batch(entries, request=request, uses=Uses(2)).recorded
-    for entry in entries:
-        outcomes = [store.redeem(entry.nonce, request=new_request()) for _ in range(3)]
-        assert outcomes == [Redemption(Outcome.SPENT, entry.grant)] * 2 + [Redemption(Outcome.REPLAYED)]
+        assert record_all(store, nonces, request=request, uses=Uses(2)).recorded
+    for nonce in nonces:
+        outcomes = [store.redeem(nonce, request=new_request()) for _ in range(3)]
+        assert outcomes == [Redemption(Outcome.SPENT, "g")] * 2 + [Redemption(Outcome.REPLAYED)]
 
 
 @pytest.mark.parametrize("count", [0, -1, MOST_USES + 1])

@@ -363,6 +363,38 @@ def test_a_record_that_is_no_grant_never_means_no_restrictions(text: str) -> Non
         GrantNote.from_text(text)
 
 
+def note_text(subject: str) -> str:
+    return GrantNote("a", "p", "s", subject, 1, Restrictions(forced={"folder": "/u"})).to_text()
+
+
+def test_equal_texts_are_one_note_and_others_are_others() -> None:
+    note = GrantNote.from_text(note_text("one"))
+    assert GrantNote.from_text(note_text("one")) is note
+    assert GrantNote.from_text(note_text("other")).subject == "other"
+
+
+def test_who_got_a_note_cannot_change_it_for_others() -> None:
+    forced: Any = GrantNote.from_text(note_text("one")).restrictions.forced
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        forced["folder"] = "/admin"
+    assert GrantNote.from_text(note_text("one")).restrictions.forced == {"folder": "/u"}
+
+
+def test_a_text_that_is_no_note_is_refused_each_time() -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError, match="not one"):
+            GrantNote.from_text("{}")
+
+
+def test_of_many_texts_the_last_are_remembered_and_no_more() -> None:
+    first, second = (GrantNote.from_text(note_text(name)) for name in ("first", "second"))
+    for number in range(511):
+        GrantNote.from_text(note_text(f"u{number}"))
+    assert GrantNote.from_text(note_text("second")) is second
+    assert GrantNote.from_text(note_text("first")) is not first
+    assert GrantNote.from_text(note_text("first")) == first
+
+
 def test_a_trace_has_a_line_for_each_rule() -> None:
     trace: list[str] = []
     profile = replace(allowing(USERS, tags=["a", "b"]), defaults={"isPrivateFile": "false"}, limits=Limits(max_bytes=9))

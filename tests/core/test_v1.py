@@ -54,6 +54,17 @@ def test_mint_never_emits_what_verify_refuses(token: str, lifetime: int, later: 
     assert v1.verify(KEYS, sent, NOW + min(later, lifetime - 1)).nonce == token.encode()
 
 
+@given(tokens=st.lists(st.uuids().map(str), min_size=1, max_size=9), lifetime=st.integers(1, 3600))
+def test_many_are_minted_as_each_by_itself(tokens: list[str], lifetime: int) -> None:
+    window = Window(NOW, NOW + lifetime)
+    made = v1.mint_all(PAIR, tokens, window)
+    each = [
+        v1.Credential(token, made.expire, signature, made.public_key)
+        for token, signature in zip(made.tokens, made.signatures, strict=True)
+    ]
+    assert each == [v1.mint(PAIR, token, window) for token in tokens]
+
+
 @pytest.mark.parametrize("token", ["", "a" * 129, "with blank", "tök€n", "line\nbreak", "nul\0", "\x7f"])
 def test_mint_refuses_a_token_that_verify_would_refuse(token: str) -> None:
     with pytest.raises(Refusal) as refused:

@@ -21,8 +21,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.processes import until
-from tests.support.service import PATIENCE_SECONDS, ROOT, Client, Deployment, Running, await_ready, free_port
+from tests.support.processes import PATIENCE_SECONDS, until
+from tests.support.service import ROOT, Client, Deployment, Running, await_ready, free_port
 
 USER: Final = 10001
 _BUILD_SECONDS: Final = 900
@@ -190,7 +190,7 @@ def test_the_image_issues_and_takes_uploads_with_a_read_only_root_and_no_privile
             assert client.upload(spent).status == 400
             service.send(signal.SIGTERM)
             assert service.process.wait(PATIENCE_SECONDS) == 0
-            until(lambda: not service.all(), within_seconds=PATIENCE_SECONDS)
+            until(lambda: not service.all())
 
 
 def test_the_image_has_every_extra(image: Image, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from urllib.parse import unquote, urldefrag
 import pytest
 
 from tests.support.pages import PAGES
-from tests.support.service import PATIENCE_SECONDS, ROOT, clean_environment
+from tests.support.processes import PATIENCE_SECONDS
+from tests.support.service import ROOT, clean_environment
 
 if TYPE_CHECKING:
     from pathlib import Path

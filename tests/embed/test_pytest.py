@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.processes import alive, inside, until
-from tests.support.service import PATIENCE_SECONDS, clean_environment
+from tests.support.processes import PATIENCE_SECONDS, alive, inside, until
+from tests.support.service import clean_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,10 +93,7 @@ class Project:
     def assert_nothing_is_left(self) -> None:
         """Neither a process nor a folder."""
         servers = self.servers()
-        until(
-            lambda: not any(alive(pid) or inside(data) for pid, data in servers.items()),
-            within_seconds=PATIENCE_SECONDS,
-        )
+        until(lambda: not any(alive(pid) or inside(data) for pid, data in servers.items()))
         assert not any(data.exists() for data in servers.values())
 
 
@@ -215,10 +212,10 @@ def test_a_run_that_is_killed_leaves_no_server(project: Project) -> None:
     with subprocess.Popen(
         project.command(), cwd=project.folder, env=project.environment({}), stdout=subprocess.DEVNULL
     ) as run:
-        until((project.folder / "hangs").exists, within_seconds=PATIENCE_SECONDS)
+        until((project.folder / "hangs").exists)
         os.kill(run.pid, signal.SIGKILL)
     ((pid, data),) = project.servers().items()
-    until(lambda: not alive(pid) and not inside(data), within_seconds=PATIENCE_SECONDS)
+    until(lambda: not alive(pid) and not inside(data))
     shutil.rmtree(data)  # nobody was left to do so
 
 

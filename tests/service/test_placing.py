@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.app import Service, Tables, png
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.nonces import new_nonce, new_request, record_all, soon
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
@@ -26,7 +26,7 @@ from tokensvc.core.nonces import NonceId, nonce_id
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Limits, Profile, Rate
 from tokensvc.core.quotas import Quota, subject_id
-from tokensvc.ports import Entry, Receipt, Recording, RecordOutcome
+from tokensvc.ports import Receipt, Recording, RecordOutcome
 from tokensvc.service.accept import Offer
 from tokensvc.service.batch import Batch
 from tokensvc.service.issue import Issue
@@ -125,8 +125,8 @@ def test_what_is_spent_is_not_outstanding_any_more(make: Callable[..., tuple[Ser
     presented, redeem = bearer(service.api_key), replace(service.redeem, nonces=issue.nonces)
     redeem(Spend("v1", fields_of(issue.v1("default", presented, AskV1()).credential)))
     redeem(Spend("v2", {"token": issue.v2("default", presented, AskV2({"fileName": "a.png"})).credential}))
-    (one,) = Batch(issue).v1("default", presented, 1).credential
-    redeem(Spend("v1", fields_of(one)))
+    made = Batch(issue).v1("default", presented, 1).credential
+    redeem(Spend("v1", fields_of(v1.Credential(made.tokens[0], made.expire, made.signatures[0], made.public_key))))
     token = elsewhere(issue, subject_of(service))
     redeem(Spend("v1", fields_of(issue.v1("default", presented, AskV1(token=token)).credential)))
     with pytest.raises(Refusal, match=r"quota\.exceeded"):
@@ -214,19 +214,17 @@ def test_a_lost_reply_counts_once_wherever_the_nonce_is(own: Valkey) -> None:
 def test_a_batch_that_could_not_be_counted_in_one_step_is_a_mistake(own: Valkey) -> None:
     with contextlib.closing(own.client()) as client:
         store = RedisNonces(client, chance=os.urandom, buckets=2)
-        here, there = (
-            [Entry(NonceId(f"{place}{new_request()[2:]}"), "g", soon()) for _ in range(2)] for place in ("AA", "AQ")
-        )
-        receipt, subject = Receipt(new_request(), "text", soon()), here[0].nonce
-        assert [store.beside(entry.nonce, subject) for entry in [*here, *there]] == [True, True, False, False]
+        here, there = ([NonceId(f"{place}{new_request()[2:]}") for _ in range(2)] for place in ("AA", "AQ"))
+        receipt, subject = Receipt(new_request(), "text", soon()), here[0]
+        assert [store.beside(nonce, subject) for nonce in [*here, *there]] == [True, True, False, False]
         with pytest.raises(ValueError, match="one bucket"):
-            store.record_batch([*here, *there], request=new_request(), receipt=receipt)
-        for entries in ([*here, *there], there):
+            record_all(store, [*here, *there], receipt=receipt)
+        for nonces in ([*here, *there], there):
             with pytest.raises(ValueError, match="one bucket"):
-                store.record_batch(entries, request=new_request(), quota=Quota(subject, per_day=9))
-        assert store.record_batch([*here, *there], request=new_request()).recorded
+                record_all(store, nonces, quota=Quota(subject, per_day=9))
+        assert record_all(store, [*here, *there]).recorded
         exists = Recording(RecordOutcome.EXISTS, known=(0, 1))
-        assert store.record_batch(here, request=new_request(), receipt=receipt) == exists
+        assert record_all(store, here, receipt=receipt) == exists
 
 
 def fields_of(credential: v1.Credential) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from tests.support.valkey import wait_until
+from tests.support.processes import until
 from tokensvc.adapters.redis_client.line import Line, _Question
 
 Answer = TypeVar("Answer")
@@ -35,5 +35,5 @@ def at_once(line: Line, asks: Sequence[Callable[[], Answer]]) -> list[Future[Ans
         asked = []
         for ask in asks:
             asked.append(pool.submit(ask))
-            wait_until(lambda: held(line, len(asked)), "one more that waits")
+            until(lambda: held(line, len(asked)), "one more that waits")
     return asked

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -97,10 +98,12 @@ class Load:
 
     def spent_again(self) -> collections.Counter[Outcome]:
         """Ask for every spent nonce once more, each with a request of its own. There has to be no SPENT among it."""
+
+        def ask(one: Spent) -> Outcome:
+            return again(partial(self.store.redeem, one.nonce, request=new_request())).outcome
+
         with ThreadPoolExecutor(self.threads) as threads:
-            return collections.Counter(
-                threads.map(lambda one: self.store.redeem(one.nonce, request=new_request()).outcome, self.spent)
-            )
+            return collections.Counter(threads.map(ask, self.spent))
 
     def figures(self) -> str:
         """What to print of it."""

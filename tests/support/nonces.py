@@ -6,7 +6,7 @@ import base64
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import redis
@@ -16,11 +16,19 @@ from tokensvc.adapters.nonces import fence
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.nonces import NonceId
+from tokensvc.core.quotas import Quota
+from tokensvc.core.uses import ONCE, Uses
+from tokensvc.ports import NonceStore, Receipt, Recording
 
 
 def new_nonce() -> NonceId:
     """A nonce that no other test has."""
     return NonceId(new_request())
+
+
+def new_nonces(count: int) -> list[NonceId]:
+    """So many of them."""
+    return [new_nonce() for _ in range(count)]
 
 
 def new_request() -> str:
@@ -45,6 +53,29 @@ def store_on(valkey: Valkey, *, buckets: int = 1, with_least_rights: bool = Fals
 def value_at(client: redis.Redis, key: str) -> str:
     """What stands there as text; an error if nothing does. redis-py types each answer for its asynchronous twin too."""
     return cast("bytes", client.get(key)).decode("ascii")
+
+
+def record_all(
+    store: NonceStore,
+    nonces: Sequence[NonceId],
+    *,
+    grant: str = "g",
+    untils: Sequence[int] | None = None,
+    request: str | None = None,
+    quota: Quota | None = None,
+    receipt: Receipt | None = None,
+    uses: Uses = ONCE,
+) -> Recording:
+    """What came of recording them together: by a new request and for a while, unless it is said."""
+    return store.record_batch(
+        nonces,
+        grant=grant,
+        untils=[soon()] * len(nonces) if untils is None else untils,
+        request=request or new_request(),
+        quota=quota,
+        receipt=receipt,
+        uses=uses,
+    )
 
 
 def soon() -> int:

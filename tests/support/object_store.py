@@ -29,7 +29,6 @@ from tests.support.topologies import free_ports
 from tokensvc.adapters.s3_files import s3_bucket
 
 BUCKET = "uploads"
-START_SECONDS = 60
 
 
 class ObjectStore:
@@ -95,7 +94,7 @@ class ObjectStore:
                 stderr=log,
                 start_new_session=True,
             )
-        until(self._answers, within_seconds=START_SECONDS)
+        until(self._answers)
 
     def stop(self) -> None:
         """End it at once; what it has stays."""

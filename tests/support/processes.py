@@ -8,15 +8,21 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
-LOOK_AGAIN_SECONDS = 0.005
+PATIENCE_SECONDS: Final = 60.0
+"""Only what hangs takes so long, on a machine that does other things too."""
+
+LOOK_AGAIN_SECONDS: Final = 0.005
 
 
-def until(condition: Callable[[], object], *, within_seconds: float = 10.0) -> float:
+def until(
+    condition: Callable[[], object], what: str = "the condition", *, within_seconds: float = PATIENCE_SECONDS
+) -> float:
     """Wait until the condition holds, and return how many seconds that took. AssertionError if it never does."""
     began = time.monotonic()
     while not condition():
-        assert time.monotonic() - began < within_seconds, f"not within {within_seconds:g} s"
+        assert time.monotonic() - began < within_seconds, f"waited {within_seconds:g} s in vain for {what}"
         time.sleep(LOOK_AGAIN_SECONDS)
     return time.monotonic() - began
 

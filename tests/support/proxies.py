@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.support.processes import until
-from tests.support.service import PATIENCE_SECONDS, ROOT, free_port
+from tests.support.processes import PATIENCE_SECONDS, until
+from tests.support.service import ROOT, free_port
 
 DEPLOY: Final = ROOT / "deploy"
 _NGINX: Final = """\
@@ -139,7 +139,7 @@ def _running(command: list[str], folder: Path, port: int) -> Iterator[None]:
                     return True
                 return False
 
-            until(listens, within_seconds=PATIENCE_SECONDS)
+            until(listens)
             yield
         finally:
             process.terminate()

@@ -21,15 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tests.support.canaries import never_say, require_silence
-from tests.support.processes import alive, end_all, inside, until
+from tests.support.processes import PATIENCE_SECONDS, alive, end_all, inside, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS: Final = 60.0
-"""What only a hang takes, on a machine that does other things too."""
-
 _OURS: Final = ("TOKENSVC_", "IMAGEKIT_", "REDIS_", "GUNICORN_", "PORT", "WEB_CONCURRENCY")
 _MARK: Final = "TOKENSVC_TEST_MARK"
 _TCP_ESTABLISHED_PORTS_FROM: Final = 32_768
@@ -164,7 +161,7 @@ class Running:
     def wait(self) -> int:
         """Wait for its end, and for that of all its descendants; the exit status of the command."""
         status = self.process.wait(PATIENCE_SECONDS)
-        until(lambda: not self.all(), within_seconds=PATIENCE_SECONDS)
+        until(lambda: not self.all())
         return status
 
     def stop(self) -> int:
@@ -302,7 +299,7 @@ def await_ready(service: Running, client: Client) -> None:
         assert service.process.poll() is None, f"ended with {service.process.returncode}:\n{service.log}"
         return client.is_ready()
 
-    until(ready, within_seconds=PATIENCE_SECONDS)
+    until(ready)
 
 
 def _marked(mark: str) -> set[int]:

@@ -16,9 +16,10 @@ from typing import Any, Final, Self
 
 import redis
 
+from tests.support.processes import until
 from tests.support.tls import Certificate
 from tests.support.topologies import PRIMARY_NAME, free_ports
-from tests.support.valkey import HANG_GUARD_SECONDS, wait_until
+from tests.support.valkey import HANG_GUARD_SECONDS
 from tokensvc.adapters.redis_client import connect
 
 BINARY: Final = Path("/usr/bin/redis-check-rdb")
@@ -96,7 +97,7 @@ class TlsServer:
             stderr=subprocess.DEVNULL,
         )
         try:
-            wait_until(self._answers, "Redis to answer")
+            until(self._answers, "Redis to answer")
         except BaseException:
             self.__exit__(None, None, None)
             raise

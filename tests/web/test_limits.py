@@ -16,7 +16,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.app import KEPT_NONE, ORIGIN, Service, basic
-from tests.support.valkey import wait_until
+from tests.support.processes import until
 from tokensvc.adapters.event_log import EventLog
 from tokensvc.adapters.throttle import DEFAULT_ANONYMOUS, DEFAULT_FAILURES, RedisThrottle
 from tokensvc.core.profiles import Limits, Rate
@@ -124,7 +124,7 @@ def test_who_comes_back_when_told_to_is_served(make_limited: Any) -> None:
     assert {service.get().status_code for _ in range(2)} == {200}
     refused_at = time.monotonic()
     assert service.get().headers["Retry-After"] == "1"
-    wait_until(lambda: service.get().status_code == 200, "the window to pass")
+    until(lambda: service.get().status_code == 200, "the window to pass")
     assert time.monotonic() - refused_at < 1.5
 
 

@@ -15,7 +15,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.support.app import KEPT_NONE, MAX_FILE_BYTES, Service, Tables, png
-from tests.support.valkey import wait_until
+from tests.support.processes import until
 from tokensvc.core.nonces import Version
 from tokensvc.embed.tickets import TicketSigner
 
@@ -289,7 +289,7 @@ def test_after_the_window_the_rate_is_there_again_and_is_never_more(service: Ser
             times.append((began, time.monotonic()))
         return len(times) == 11
 
-    wait_until(asked, "eleven credentials")
+    until(asked, "eleven credentials")
     assert [later[1] - earlier[0] >= 0.99 for earlier, later in zip(times, times[5:], strict=False)] == [True] * 6
 
 

@@ -140,7 +140,7 @@ def test_an_unexpected_error_says_nothing_secret(
     def fail(*_arguments: object) -> None:
         raise TypeError("unexpected")
 
-    for place in ("tokensvc.core.v1.sign", "tokensvc.core.mac.same", "tokensvc.core.jws.sign"):
+    for place in ("tokensvc.core.v1.sign", "tokensvc.core.mac.same", "tokensvc.core.jws.signed"):
         with monkeypatch.context() as broken:
             broken.setattr(place, fail)
             answers = [

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask, request
 from werkzeug.test import TestResponse
 
-from tests.support.app import ORIGIN, Service
+from tests.support.app import BOUNDARY, ORIGIN, Service, basic, form, png
 from tests.support.callers import SiblingApp, seat
 from tokensvc.adapters.callers.session import FlaskSession
 from tokensvc.core.keys import Secret
@@ -24,8 +24,8 @@ from .conftest import problem_of
 if TYPE_CHECKING:
     from .conftest import ServiceMaker
 
-_CHANCE = re.compile(r"[0-9a-f]{40}|[0-9a-f]{24}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|eyJ[\w.-]+")
-"""Signatures, names of requests, tokens of v1, JWTs: the random parts of an answer."""
+_CHANCE = re.compile(r"_[\w-]{9}\.png|[0-9a-f]{40}|[0-9a-f]{24}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|eyJ[\w.-]+")
+"""Names of files, signatures, names of requests, tokens of v1, JWTs: the random parts of an answer."""
 
 
 def clock() -> int:
@@ -131,6 +131,54 @@ def test_a_page_that_asks_with_cookies_is_answered_as_by_flask(
     assert said(short) == said(long)
     assert short.status_code == (200 if origin in {ORIGIN, "http://localhost"} else 403)
     assert ("Access-Control-Allow-Credentials" in short.headers) == (origin == ORIGIN)
+
+
+FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+SENT: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, str]]] = {
+    "v1": ("/api/v1/files/upload", {}, {}),
+    "v1, at the first address": ("/v1/files/upload", {}, {}),
+    "v1, under another name of the host": ("/api/v1/files/upload", {}, {"Host": "xn--mnchen-3ya.example:8000"}),
+    "v1, under no name of a host": ("/api/v1/files/upload", {}, {"Host": "a b"}),
+    "v1, of a listed page": ("/api/v1/files/upload", {}, {"Origin": ORIGIN}),
+    "v1, of another page": ("/api/v1/files/upload", {}, {"Origin": "https://evil.example"}),
+    "v1, for later": ("/api/v1/files/upload", {"transformation": '{"pre":"w-1"}'}, {}),
+    "v1, a key": ("/api/v1/files/upload", {}, {"Idempotency-Key": "one"}),
+    "v1, no key": ("/api/v1/files/upload", {}, {"Idempotency-Key": "k 1"}),
+    "v1, no form": ("/api/v1/files/upload", {}, {"Content-Type": "text/plain"}),
+    "v1, a form in capitals": (
+        "/api/v1/files/upload",
+        {},
+        {"Content-Type": f"Multipart/Form-Data ; boundary={BOUNDARY}"},
+    ),
+    "v1, without a type": ("/api/v1/files/upload", {}, {"Content-Type": ""}),
+    "v1, compressed": ("/api/v1/files/upload", {}, {"Content-Encoding": "gzip"}),
+    "v1, a bad field": ("/api/v1/files/upload", {"isPrivateFile": "maybe"}, {}),
+    "v1, with a header": ("/api/v1/files/upload", {}, {"X-Upload-Token": "another"}),
+    "v1, by a forger": ("/api/v1/files/upload", {"signature": "0" * 40}, {}),
+    "v1, by two": ("/api/v1/files/upload", {}, {"Authorization": basic("private_key")}),
+    "v1, with a bearer's key": ("/api/v1/files/upload", {}, {"Authorization": "Bearer tsk_0123456789"}),
+    "v2, without a token": ("/api/v2/files/upload", {"token": ""}, {}),
+    "v2, another token": ("/api/v2/files/upload", {}, {}),
+}
+
+
+@pytest.mark.parametrize("sent", SENT.values(), ids=SENT)
+def test_an_upload_is_answered_as_by_flask_and_what_it_says_twice_too(
+    service: Service, sent: tuple[str, Mapping[str, str], Mapping[str, str]]
+) -> None:
+    path, fields, headers = sent
+    slow, answers = by_flask(service), list[tuple[object, object]]()
+    here, there = watched(service.app), watched(slow)
+    for app in (service.app, slow):
+        credential = service.credential()
+        body = form({"fileName": "a.png", **credential, **fields}.items(), png())
+        pair = [
+            app.test_client(use_cookies=False).open(path, method="POST", headers={**FORM, **headers}, data=body)
+            for _ in range(2)
+        ]
+        answers.append((said(pair[0]), said(pair[1])))
+    assert answers[0] == answers[1]
+    assert (here, there) == ([], [path, path])
 
 
 def test_a_credential_is_redeemed_once_whichever_way(service: Service) -> None:

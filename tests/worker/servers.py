@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.support.processes import until
+from tests.support.processes import PATIENCE_SECONDS, until
 from tests.support.service import clean_environment
 
 OURS: Final = "tokensvc.worker.Worker"
 STOCK: Final = "gevent"
-_PATIENCE_SECONDS: Final = 60
 _SEGMENT_SECONDS: Final = 0.001
 _REASON: Final = re.compile(
     rb"Content-Length: \d+\r\n\r\n<html>\n  <head>\n    <title>Bad Request</title>.*?</html>\n", re.DOTALL
@@ -43,10 +42,10 @@ class Server:
         """A new connection, in TLS if something is trusted."""
         if isinstance(self.place, Path):
             client = socket.socket(socket.AF_UNIX)
-            client.settimeout(_PATIENCE_SECONDS)
+            client.settimeout(PATIENCE_SECONDS)
             client.connect(str(self.place))
             return client
-        client = socket.create_connection(("127.0.0.1", self.place), _PATIENCE_SECONDS)
+        client = socket.create_connection(("127.0.0.1", self.place), PATIENCE_SECONDS)
         return client if trusting is None else trusting.wrap_socket(client, server_hostname="localhost")
 
     def begin(self, first: bytes) -> socket.socket:
@@ -119,7 +118,7 @@ def server(
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=clean_environment(environment), stdout=out, stderr=out)
     try:
-        until(lambda: process.poll() is not None or _listens(log), within_seconds=_PATIENCE_SECONDS)
+        until(lambda: process.poll() is not None or _listens(log))
         found = re.search(r"127\.0\.0\.1:(\d+)", log.read_text())
         bound = place or (found and int(found[1]))
         assert bound is not None, log.read_text()
@@ -130,7 +129,7 @@ def server(
         yield started
     finally:
         process.terminate()
-        process.wait(_PATIENCE_SECONDS)
+        process.wait(PATIENCE_SECONDS)
 
 
 def _listens(log: Path) -> bool:

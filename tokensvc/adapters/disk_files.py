@@ -13,7 +13,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +25,8 @@ from .aside import Blocking, at_once
 from .spool import (
     Spool,
     SpooledFile,
+    close,
+    create,
     faults_as_outages,
     make_folders,
     require_sealed,
@@ -77,7 +78,7 @@ class DiskFiles:
             if file is not None and version_id:
                 file = file.at_version(version_id)
             if file is not None:
-                return file, self._object(file.version_id).open("rb")
+                return file, open(self._object(file.version_id), "rb")  # noqa: PTH123 - the caller closes it
         return None
 
     def sweep(self, now: int, older_than: int) -> int:
@@ -101,11 +102,8 @@ class DiskFiles:
         content.sync()
         entry = self._entry(file.account, file.file_path)
         held = self._object(file.version_id)
-        its_index, its_objects = entry.parent, held.parent
-        _make_folder(its_index)
-        _make_folder(its_objects)
         # The lock comes first: who finds bytes under this version's name then knows that they are of a killed worker.
-        with _locked(its_index) as folder, contextlib.ExitStack() as undo:
+        with _locked(_folder_of(entry)) as its_index, contextlib.ExitStack() as undo:
             current = _read_document(entry)
             if current is not None:
                 if (same := current.at_version(file.version_id)) is not None:
@@ -113,48 +111,55 @@ class DiskFiles:
                 if not replace:
                     raise NameTaken(file.file_path)
                 file = file.after(current)
-            try:
-                os.link(content.path, held)  # never onto another file, as a rename would
-                undo.callback(unlink, held)
-            except FileExistsError:
-                _require_same_bytes(held, file.sha256)
-                os.utime(held)  # it is old enough to be swept
-            _sync_folder(its_objects)
+            with _opened(_folder_of(held)) as its_objects:
+                try:
+                    os.link(content.name, held)  # never onto another file, as a rename would
+                    undo.callback(unlink, held)
+                except FileExistsError:
+                    _require_same_bytes(held, file.sha256)
+                    os.utime(held)  # it is old enough to be swept
+                os.fsync(its_objects)  # the fsync of a file does not cover its name
             document = self._write_document(file, undo)
-            document.replace(entry)
+            os.replace(document, entry)  # noqa: PTH105 - see `_entry`
             # Visible from here on. Taking it back could take away what another has put in its place since.
             undo.pop_all()
-            os.fsync(folder)
+            os.fsync(its_index)
         return file
 
-    def _write_document(self, file: StoredFile, undo: contextlib.ExitStack) -> Path:
-        descriptor, name = tempfile.mkstemp(prefix="index-", dir=self._incoming)
-        undo.callback(unlink, Path(name))
+    def _write_document(self, file: StoredFile, undo: contextlib.ExitStack) -> str:
+        descriptor, name = create(f"{self._incoming}/index-")
+        undo.callback(unlink, name)
         try:
             write_all(descriptor, file_documents.write(file))
             os.fsync(descriptor)
         finally:
-            os.close(descriptor)
-        return Path(name)
+            close(descriptor)
+        return name
 
-    def _entry(self, account: str, file_path: str) -> Path:
+    def _entry(self, account: str, file_path: str) -> str:
+        """A text, and no Path, which takes longer to make than to write the document."""
         name = file_documents.document_name(account, file_path)
-        return self._index / f"{name[:2]}/{name}.json"
+        return f"{self._index}/{name[:2]}/{name}.json"
 
-    def _object(self, version_id: str) -> Path:
-        return self._objects / file_documents.object_name(version_id)
+    def _object(self, version_id: str) -> str:
+        return f"{self._objects}/{file_documents.object_name(version_id)}"
 
 
-def _read_document(path: Path) -> StoredFile | None:
+def _folder_of(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _read_document(path: Path | str) -> StoredFile | None:
     try:
-        document = path.read_bytes()
+        with open(path, "rb") as content:  # noqa: PTH123 - see `DiskFiles._entry`
+            document = content.read()
     except FileNotFoundError:
         return None
     return file_documents.read(document)
 
 
-def _require_same_bytes(path: Path, sha256: str) -> None:
-    with path.open("rb") as content:
+def _require_same_bytes(name: str, sha256: str) -> None:
+    with open(name, "rb") as content:  # noqa: PTH123 - see `DiskFiles._entry`
         if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
             raise FileExistsError(errno.EEXIST, "another file has its version id")
 
@@ -164,32 +169,38 @@ def _version_ids(path: Path) -> tuple[str, ...]:
     return () if file is None else file_documents.version_ids(file)
 
 
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
-        return
-    _sync_folder(path.parent)
-
-
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[int]:
+def _locked(folder: str) -> Iterator[int]:
     """Hold a folder, which this opens, for this thread alone, among all threads and processes that ask."""
-    with _opened(path) as descriptor:
+    with _opened(folder) as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
 
 
-def _sync_folder(path: Path) -> None:
-    """Make the names in a folder durable: the fsync of a file does not cover its name."""
-    with _opened(path) as descriptor:
-        os.fsync(descriptor)
-
-
 @contextlib.contextmanager
-def _opened(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _opened(folder: str) -> Iterator[int]:
+    """One of the 256 folders of another, which is made if it is not there yet: nearly always it is."""
+    try:
+        descriptor = _open(folder)
+    except FileNotFoundError:
+        _make(folder)
+        descriptor = _open(folder)
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        close(descriptor)
+
+
+def _make(folder: str) -> None:
+    """Make it, durably: if another makes it at the same time, its name may not be on the disk yet."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)  # noqa: PTH102 - see `DiskFiles._entry`
+    above = _open(_folder_of(folder))
+    try:
+        os.fsync(above)
+    finally:
+        close(above)
+
+
+def _open(folder: str) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

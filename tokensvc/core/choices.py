@@ -188,7 +188,8 @@ def _require_allowed(occasion: Occasion, name: str, text: str, default: str | No
     """Pass what the profile's rule admits, and what the profile would have set itself."""
     rule = occasion.profile.allow.get(name)
     if text == default:
-        occasion.note(lambda: f"{name}: {_quoted(text)} is the default of profile {occasion.profile.name}")
+        if occasion.notes is not None:
+            _note_admitted(occasion, name, text, "the default of")
         return
     if rule is None:
         objection = f"is not {default!r}, which profile {occasion.profile.name} sets"
@@ -197,7 +198,13 @@ def _require_allowed(occasion: Occasion, name: str, text: str, default: str | No
         objected = _objection(rule, name, text, values_for(occasion.caller, occasion.now, name))
         if objected is not None:
             raise _forbidden(name, *objected, f"Choose {name} as profile {occasion.profile.name} allows it.")
-    occasion.note(lambda: f"{name}: {_quoted(text)} is allowed, as {rule} is by profile {occasion.profile.name}")
+    if occasion.notes is not None:
+        _note_admitted(occasion, name, text, f"allowed, as {rule} is by")
+
+
+def _note_admitted(occasion: Occasion, name: str, text: str, why: str) -> None:
+    """Apart, since a function that has a lambda in it pays for its variables even where it is not called."""
+    occasion.note(lambda: f"{name}: {_quoted(text)} is {why} profile {occasion.profile.name}")
 
 
 def _objection(rule: Rule, name: str, text: str, values: Values) -> tuple[str, str] | None:

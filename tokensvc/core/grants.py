@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from . import strict_json
@@ -54,7 +55,8 @@ class GrantNote:
     def from_text(text: str) -> GrantNote:
         """The inverse of `to_text`; a text that is no note is a `ValueError`, never a note that restricts nothing.
 
-        What one caller is granted in one second, such as a batch, has one text.
+        What one caller is granted in one second, such as a batch, has one text. Who asks for the same text may get
+        the same note, so nobody can change it.
         """
         members = strict_json.loads_object(text.encode())
         forced, types = members.pop("forced", {}), members.pop("types", [])
@@ -68,7 +70,7 @@ class GrantNote:
             or (max_bytes is not None and type(max_bytes) is not int)
         ):
             raise ValueError("the recorded grant is not one")
-        return GrantNote(**members, restrictions=Restrictions(max_bytes, tuple(types), forced))
+        return GrantNote(**members, restrictions=Restrictions(max_bytes, tuple(types), MappingProxyType(forced)))
 
 
 @dataclass(frozen=True, slots=True)

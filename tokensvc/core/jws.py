@@ -38,15 +38,19 @@ class Verified:
 
 def sign(payload: bytes, *, key: mac.Keyed, kid: str) -> str:
     """Return the compact JWS of `payload`; header members in alphabetical order."""
-    signing_input = _header(kid) + _encoded(payload)
-    return (signing_input + b"." + _encoded(key.sha256(signing_input))).decode("ascii")
+    return signed(header(kid) + encoded(payload), key)
+
+
+def signed(signing_input: bytes, key: mac.Keyed) -> str:
+    """The compact JWS of `header.payload`."""
+    return (signing_input + b"." + encoded(key.sha256(signing_input))).decode("ascii")
 
 
 @lru_cache(maxsize=64)
-def _header(kid: str) -> bytes:
-    """The header, with the dot after it."""
-    header = {"alg": "HS256", "kid": kid, "typ": "JWT"}
-    return _encoded(json.dumps(header, separators=(",", ":")).encode()) + b"."
+def header(kid: str) -> bytes:
+    """The header, with the dot after it: before an encoded payload, it makes the bytes that are signed."""
+    members = {"alg": "HS256", "kid": kid, "typ": "JWT"}
+    return encoded(json.dumps(members, separators=(",", ":")).encode()) + b"."
 
 
 def verify(text: str, key_of: Callable[[str], bytes | None]) -> Verified:
@@ -111,10 +115,11 @@ _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 def encode(part: bytes) -> str:
     """URL-safe base64 without padding."""
-    return _encoded(part).decode("ascii")
+    return encoded(part).decode("ascii")
 
 
-def _encoded(part: bytes) -> bytes:
+def encoded(part: bytes) -> bytes:
+    """The same in bytes."""
     return b2a_base64(part, newline=False).translate(_URL_SAFE).rstrip(b"=")
 
 

@@ -28,9 +28,11 @@ def nonce_id(account: str, version: Version, material: bytes) -> NonceId:
 
 
 def nonce_ids(account: str, version: Version, materials: Iterable[bytes]) -> list[NonceId]:
-    """The same of many."""
-    before = _before(account, version)
-    return [_name(before + material) for material in materials]
+    """The same of many. Two bytes after each digest make its base64 end where that of the next begins."""
+    before, sha256 = _before(account, version), hashlib.sha256
+    digests = [sha256(before + material).digest()[:16] for material in materials]
+    text = base64.urlsafe_b64encode(b"\0\0".join(digests)).decode()
+    return [NonceId(text[start : start + 22]) for start in range(0, len(text), 24)]
 
 
 @lru_cache(maxsize=64)

@@ -6,22 +6,35 @@ and for each value that did not come before; what it said about the names, and a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from . import choices, v2
 from .policy import Terms
 
 
-@dataclass(frozen=True, slots=True)
-class _Stencil:
-    """The fields of an upload, in its order, each with the members that its texts made so far; and what follows them.
+class _Members(dict[str, str]):
+    """What each text of one field makes, as `v2.member` writes it: decided of once, when it is looked up first.
 
-    A text that is set aside, for what is forced, has made an empty one.
+    A text that is set aside, for what is forced, makes an empty one.
     """
 
-    fields: tuple[tuple[str, dict[str, str]], ...]
+    def __init__(self, decide: Callable[[object], str]) -> None:
+        super().__init__()
+        self.decide = decide
+
+    def __missing__(self, text: str) -> str:
+        self[text] = member = self.decide(text)
+        return member
+
+
+@dataclass(frozen=True, slots=True)
+class _Stencil:
+    """The members of each field of an upload, in its order; and what follows them."""
+
+    fields: tuple[_Members, ...]
     rest: str
 
 
@@ -33,17 +46,15 @@ class Stencils:
             raise ValueError("A v1 credential has no parameters.")
         self._occasion, self._fixed = terms.occasion, terms.fixed
         self._stencils: dict[tuple[object, ...], _Stencil] = {}
-        self._members: dict[str, dict[str, str]] = {}
+        self._members: dict[str, _Members] = {}
 
     def members(self, payload: Mapping[str, Any]) -> str:
-        """The members of `v2.mint_members` for what `choose` makes of the payload, or its refusal."""
+        """The members of `v2.Mint` for what `choose` makes of the payload, or its refusal."""
         stencil = self._stencils.get(_likeness(payload))
         if stencil is None:
             return self._cut(payload)
-        members = []
-        for (name, known), value in zip(stencil.fields, payload.values(), strict=True):
-            member = known.get(value) if value.__class__ is str else None
-            members.append(self._member(name, value) if member is None else member)
+        fields = zip(stencil.fields, payload.values(), strict=True)
+        members = [known[value] if value.__class__ is str else known.decide(value) for known, value in fields]
         return "".join(members) + stencil.rest
 
     def _cut(self, payload: Mapping[str, Any]) -> str:
@@ -54,16 +65,17 @@ class Stencils:
             rest = "".join(
                 [member for name, member in members.items() if name not in payload or name in self._fixed.forced]
             )
-            fields = tuple([(name, self._members.setdefault(name, {})) for name in payload])
-            self._stencils[_likeness(payload)] = _Stencil(fields, rest)
+            self._stencils[_likeness(payload)] = _Stencil(tuple([self._members_of(name) for name in payload]), rest)
         return "".join(members.values())
+
+    def _members_of(self, name: str) -> _Members:
+        if name not in self._members:
+            self._members[name] = _Members(partial(self._member, name))
+        return self._members[name]
 
     def _member(self, name: str, value: object) -> str:
         text = choices.choose_one(self._occasion, name, value, self._fixed)
-        member = "" if text is None else v2.member(name, text)
-        if isinstance(value, str):
-            self._members[name][value] = member
-        return member
+        return "" if text is None else v2.member(name, text)
 
 
 def _likeness(payload: Mapping[str, Any]) -> tuple[object, ...]:

@@ -111,6 +111,8 @@ def _check(value: object, depth: int, *, escaped: bool) -> None:
 
 
 def _check_members(members: dict[str, object], depth: int, *, escaped: bool) -> None:
+    if depth and not escaped and {*map(type, members.values())} == {str}:
+        return
     for name, member in members.items():
         if escaped or not depth or member.__class__ is not str:
             _check(name, depth, escaped=escaped)

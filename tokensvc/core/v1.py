@@ -33,6 +33,16 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """Many that differ in their tokens, and so in their signatures, which are in the same order."""
+
+    tokens: Sequence[str]
+    expire: int
+    signatures: Sequence[str] = field(repr=False)
+    public_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """A v1 credential whose signature and window are good. `nonce` is its `token`."""
 
@@ -48,16 +58,17 @@ def sign(key: mac.Keyed, token: str, expire: int | str) -> str:
 
 def mint(pair: KeyPair, token: str, window: Window) -> Credential:
     """Build a credential; it is one that `verify` accepts at any time within its window."""
-    return mint_all(pair, (token,), window)[0]
-
-
-def mint_all(pair: KeyPair, tokens: Sequence[str], window: Window) -> list[Credential]:
-    """The same for many tokens and one window."""
+    require_token(token)
     verify_window(window, window.issued_at)
-    for token in tokens:
-        require_token(token)
-    key, expire, public_key = pair.mac, window.expires_at, pair.public_key
-    return [Credential(token, expire, sign(key, token, expire), public_key) for token in tokens]
+    return Credential(token, window.expires_at, sign(pair.mac, token, window.expires_at), pair.public_key)
+
+
+def mint_all(pair: KeyPair, tokens: Sequence[str], window: Window) -> Credentials:
+    """The same for many tokens that are ours, and not a client's, and one window."""
+    verify_window(window, window.issued_at)
+    key, expire = pair.mac, str(window.expires_at)
+    signatures = [sign(key, token, expire) for token in tokens]
+    return Credentials(tokens, window.expires_at, signatures, pair.public_key)
 
 
 def verify(keys: AcceptedKeys, fields: Mapping[str, str], now: int) -> Verified:

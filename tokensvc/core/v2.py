@@ -31,15 +31,44 @@ class Verified:
     pair: KeyPair
 
 
-def mint(
-    pair: KeyPair, parameters: Mapping[str, str], window: Window, fits: Callable[[bytes], bool] | None = None
-) -> str:
-    """Build the JWT that binds these form fields; `verify` accepts it at any time within its window.
+class Mint:
+    """Makes the credentials of one key pair and one window; `verify` accepts them at any time within it.
 
-    `fits` is asked whether the nonce will do. If it will not, the payload ends in six blanks, which mean nothing in
-    JSON (RFC 8259, 2), chosen so that it does.
+    `fits` is asked whether a nonce will do. If it will not, the payload ends in six blanks, which mean nothing in JSON
+    (RFC 8259, 2), chosen so that it does.
     """
-    return mint_members(pair, members(parameters), window, fits)
+
+    __slots__ = ("_fits", "_header", "_key", "_times")
+
+    def __init__(self, pair: KeyPair, window: Window, fits: Callable[[bytes], bool] | None = None) -> None:
+        verify_window(window, window.issued_at)
+        self._key, self._header, self._fits = pair.mac, jws.header(pair.public_key), fits
+        self._times = f'"iat":{window.issued_at},"exp":{window.expires_at}}}'
+
+    def make(self, joined: str) -> tuple[str, bytes]:
+        """The JWT that binds parameters as `members` joined them, and its nonce."""
+        payload = f"{{{joined}{self._times}".encode()
+        nonce = self._header + jws.encoded(payload)
+        if self._fits is not None and not self._fits(nonce):
+            nonce = self._fitting(payload, self._fits) or nonce
+        token = jws.signed(nonce, self._key)
+        if len(token) > jws.MAX_CHARACTERS:
+            raise Refusal(
+                Code.PARAMETER_INVALID,
+                f"The parameters make a token of {len(token)} characters; at most {jws.MAX_CHARACTERS} are allowed.",
+                "Send shorter values.",
+                field="uploadPayload",
+            )
+        return token, nonce
+
+    def _fitting(self, payload: bytes, fits: Callable[[bytes], bool]) -> bytes | None:
+        ends = map(bytes, itertools.product(b" \t\n\r", repeat=6))
+        return next(filter(fits, (self._header + jws.encoded(payload + end) for end in ends)), None)
+
+
+def mint(pair: KeyPair, parameters: Mapping[str, str], window: Window) -> str:
+    """The JWT that binds these form fields."""
+    return Mint(pair, window).make(members(parameters))[0]
 
 
 def members(parameters: Mapping[str, str]) -> str:
@@ -52,26 +81,6 @@ def member(name: str, text: str) -> str:
     if name not in PARAMETERS:
         raise Refusal(Code.PARAMETER_INVALID, f"{name} is not an upload parameter.", field=name)
     return f'"{name}":{strict_json.quoted(require_text(name, text))},'
-
-
-def mint_members(pair: KeyPair, joined: str, window: Window, fits: Callable[[bytes], bool] | None = None) -> str:
-    """As `mint`, of parameters as `members` joined them."""
-    verify_window(window, window.issued_at)
-    payload = f'{{{joined}"iat":{window.issued_at},"exp":{window.expires_at}}}'.encode()
-    token = jws.sign(payload, key=pair.mac, kid=pair.public_key)
-    if fits is not None and not fits(signing_input(token)):
-        head = token.partition(".")[0]
-        longer = (payload + bytes(blanks) for blanks in itertools.product(b" \t\n\r", repeat=6))
-        payload = next((one for one in longer if fits(f"{head}.{jws.encode(one)}".encode())), payload)
-        token = jws.sign(payload, key=pair.mac, kid=pair.public_key)
-    if len(token) > jws.MAX_CHARACTERS:
-        raise Refusal(
-            Code.PARAMETER_INVALID,
-            f"The parameters make a token of {len(token)} characters; at most {jws.MAX_CHARACTERS} are allowed.",
-            "Send shorter values.",
-            field="uploadPayload",
-        )
-    return token
 
 
 def verify(keys: AcceptedKeys, token: str, now: int) -> Verified:
@@ -97,7 +106,7 @@ def verify(keys: AcceptedKeys, token: str, now: int) -> Verified:
 
 
 def signing_input(token: str) -> bytes:
-    """The nonce of a JWT that we have just minted: the bytes before its signature."""
+    """The nonce of a JWT that is ours: the bytes before its signature."""
     return token.rpartition(".")[0].encode()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tokensvc.core.nonces import Chance
 
 from .file_store import FileStore, Incoming, Inspector, NameTaken, RemoteFiles
-from .nonce_store import Entry, NonceStore, Outcome, Receipt, Recording, RecordOutcome, Redemption, Standing
+from .nonce_store import NonceStore, Outcome, Receipt, Recording, RecordOutcome, Redemption, Standing
 from .surroundings import Audit, CallerSource, Clock, Concern, Throttle
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Chance",
     "Clock",
     "Concern",
-    "Entry",
     "FileStore",
     "Incoming",
     "Inspector",

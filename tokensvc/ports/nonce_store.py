@@ -91,15 +91,6 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One nonce of a batch, with the text of its grant and the Unix time until which its record is kept."""
-
-    nonce: NonceId
-    grant: str
-    until: int
-
-
-@dataclass(frozen=True, slots=True)
 class Receipt:
     """What is kept with a batch until a Unix time, for whoever records one of that name again.
 
@@ -139,8 +130,10 @@ class NonceStore(Protocol):
 
     def record_batch(
         self,
-        entries: Sequence[Entry],
+        nonces: Sequence[NonceId],
         *,
+        grant: str,
+        untils: Sequence[int],
         request: str,
         quota: Quota | None = None,
         uses: Uses = ONCE,
@@ -148,7 +141,9 @@ class NonceStore(Protocol):
     ) -> Recording:
         """Note all as issued and count all, or none, in one round trip. The nonces differ from each other.
 
-        If any is known to another request, it EXISTS and `known` says which. May be asked again with other entries
+        `untils` has for each nonce, in its place, until when it is kept; the grant is that of all.
+
+        If any is known to another request, it EXISTS and `known` says which. May be asked again with other nonces
         in their place: what this request has recorded already is not counted twice. If there is a receipt of that name,
         of another request, nothing is recorded: AGAIN, with its text. With a quota or a receipt the nonces must all be
         beside the subject.

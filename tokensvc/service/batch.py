@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tokensvc.core import v1, v2
+from tokensvc.core import v1
 from tokensvc.core.callers import Caller, Presented
 from tokensvc.core.errors import Code, Refusal
-from tokensvc.core.nonces import nonce_ids
+from tokensvc.core.nonces import NonceId, nonce_ids
 from tokensvc.core.policy import AskV1, AskV2
 from tokensvc.core.profiles import Profile
 from tokensvc.core.stencils import Stencils
-from tokensvc.ports import Entry, Recording, RecordOutcome
+from tokensvc.ports import Recording, RecordOutcome
 
 from .drafts import Drafts
 from .entitlements import Entitlement
@@ -38,9 +38,7 @@ class Batch:
 
     issue: Issue
 
-    def v1(
-        self, profile_name: str, presented: Presented, count: int, key: str | None = None
-    ) -> Issued[list[v1.Credential]]:
+    def v1(self, profile_name: str, presented: Presented, count: int, key: str | None = None) -> Issued[v1.Credentials]:
         """Issue `count` v1 credentials (1 to 100), or raise a refusal or an outage; then there are none.
 
         With a `key` of the caller's choice they are issued once, and returned again whenever it asks.
@@ -52,12 +50,11 @@ class Batch:
         request, fits, window = new_request(self.issue.chance), self.issue.fits(entitled), entitled.terms.window
         for _ in range(_MOST_ROUNDS):
             made = v1.mint_all(entitled.pair, new_tokens(self.issue.chance, count, fits), window)
-            nonces = nonce_ids(profile.account, "v1", [one.token.encode() for one in made])
-            entries = [Entry(nonce, entitled.text, window.record_until) for nonce in nonces]
-            items = () if repeat is None else [[one.token, one.expire, one.signature, one.public_key] for one in made]
-            recording = self._record(entitled, entries, request, repeat, items)
+            nonces = nonce_ids(profile.account, "v1", map(str.encode, made.tokens))
+            items = () if repeat is None else _items(made)
+            recording = self._record(entitled, nonces, [window.record_until] * count, request, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
-                return Issued([v1.Credential(*item) for item in repeat.items(recording.receipt)])
+                return Issued(_of_items(repeat.items(recording.receipt)))
             if recording.recorded:
                 return Issued(made, left_after(entitled.quota, recording))
         raise Refusal(Code.TOKEN_EXISTS, "No new tokens could be found.", "Try again.")
@@ -100,9 +97,8 @@ class Batch:
             places = list(drafts.texts)
             answer = [drafts.texts.get(place, one) for place, one in enumerate(results)]
             items = () if repeat is None else (ring.active, *(_item(one) for one in answer))
-            nonces = nonce_ids(profile.account, "v2", map(v2.signing_input, drafts.texts.values()))
-            entries = [Entry(nonce, entitled.text, until) for nonce, until in zip(nonces, drafts.untils(), strict=True)]
-            recording = self._record(entitled, entries, request, repeat, items)
+            nonces = nonce_ids(profile.account, "v2", drafts.nonces.values())
+            recording = self._record(entitled, nonces, drafts.untils(), request, repeat, items)
             if repeat is not None and recording.outcome is RecordOutcome.AGAIN:
                 public_key, *kept = repeat.items(recording.receipt)
                 return public_key, Issued([_of_item(item) for item in kept])
@@ -125,7 +121,8 @@ class Batch:
     def _record(
         self,
         entitled: Entitlement,
-        entries: Sequence[Entry],
+        nonces: Sequence[NonceId],
+        untils: Sequence[int],
         request: str,
         repeat: Repeatable | None,
         items: Sequence[Any],
@@ -133,14 +130,31 @@ class Batch:
         """Record all of them, or none. `items` are what is kept of them for a repetition."""
         receipt = None
         if repeat is not None:
-            receipt = repeat.receipt(items, max(entry.until for entry in entries), self.issue.chance)
+            receipt = repeat.receipt(items, max(untils), self.issue.chance)
         recording = self.issue.nonces.record_batch(
-            entries, request=request, quota=entitled.quota, uses=entitled.profile.uses, receipt=receipt
+            nonces,
+            grant=entitled.text,
+            untils=untils,
+            request=request,
+            quota=entitled.quota,
+            uses=entitled.profile.uses,
+            receipt=receipt,
         )
         require_share(entitled.quota, recording)
         if recording.recorded:
-            self.issue.audit.note_each("issued", entitled.facts, [entry.nonce for entry in entries])
+            self.issue.audit.note_each("issued", entitled.facts, nonces)
         return recording
+
+
+def _items(made: v1.Credentials) -> list[Any]:
+    """What a receipt has of each v1 credential."""
+    count = len(made.tokens)
+    return list(zip(made.tokens, [made.expire] * count, made.signatures, [made.public_key] * count, strict=True))
+
+
+def _of_items(items: Sequence[Any]) -> v1.Credentials:
+    tokens, expires, signatures, public_keys = zip(*items, strict=True)
+    return v1.Credentials(tokens, expires[0], signatures, public_keys[0])
 
 
 def _item(one: str | Refusal) -> Any:  # noqa: ANN401 - JSON

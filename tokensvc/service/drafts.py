@@ -14,20 +14,24 @@ from .tokens import Fits
 
 
 class Drafts:
-    """`texts` are the JWTs by the places of their uploads, in order. All have the window, but for those moved back.
+    """`texts` are the JWTs by the places of their uploads, in order, and `nonces` their nonces, unhashed.
+
+    All have the window, but for those moved back.
 
     The record says by its grant when they were really issued.
     """
 
     def __init__(self, pair: KeyPair, window: Window, fits: Fits | None) -> None:
         self._pair, self._window, self._fits = pair, window, fits
+        self._mints = {0: v2.Mint(pair, window, fits)}
         self.texts: dict[int, str] = {}
+        self.nonces: dict[int, bytes] = {}
         self._members: dict[int, str] = {}
         self._steps: dict[int, int] = {}
 
     def add(self, place: int, members: str) -> None:
-        """Sign one; `members` as for `v2.mint_members`. The places come in order."""
-        self.texts[place] = v2.mint_members(self._pair, members, self._window, self._fits)
+        """Sign one; `members` as for `v2.Mint`. The places come in order."""
+        self.texts[place], self.nonces[place] = self._mints[0].make(members)
         self._members[place] = members
 
     def untils(self) -> list[int]:
@@ -39,18 +43,20 @@ class Drafts:
         """Move one back by a second, or leave it out if that is too far."""
         step = self._steps.get(place, 0) + 1
         if step > min(MOST_STEPS_BACK, self._window.lifetime - 1):
-            del self.texts[place]
+            del self.texts[place], self.nonces[place]
             return
         self._steps[place] = step
-        self.texts[place] = v2.mint_members(self._pair, self._members[place], self._window.earlier(step), self._fits)
+        if step not in self._mints:
+            self._mints[step] = v2.Mint(self._pair, self._window.earlier(step), self._fits)
+        self.texts[place], self.nonces[place] = self._mints[step].make(self._members[place])
 
     def part(self) -> None:
         """Move them back until no two are the same; those for which there is no room are left out."""
-        if len(set(self.texts.values())) == len(self.texts):
+        if len(set(self.nonces.values())) == len(self.nonces):
             return
-        seen = set[str]()
-        for place in list(self.texts):
-            while self.texts.get(place) in seen:
+        seen = set[bytes]()
+        for place in list(self.nonces):
+            while self.nonces.get(place) in seen:
                 self.move(place)
-            if place in self.texts:
-                seen.add(self.texts[place])
+            if place in self.nonces:
+                seen.add(self.nonces[place])

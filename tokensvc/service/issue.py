@@ -103,8 +103,7 @@ class Issue:
         fits = None if entitled.quota is None else self.fits(entitled)
         for step in range(min(MOST_STEPS_BACK + 1, entitled.terms.window.lifetime)):
             window = entitled.terms.window.earlier(step)
-            token = v2.mint_members(entitled.pair, members, window, fits)
-            material = v2.signing_input(token)
+            token, material = v2.Mint(entitled.pair, window, fits).make(members)
             if tracked:
                 try:
                     recording = self._record(entitled, material, window.record_until)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -17,7 +18,7 @@ _MOST_TRIES: Final = 4096
 def new_token(chance: Chance, fits: Fits | None = None) -> str:
     """A random UUID, as v1's nonce, that fits."""
     for _ in range(_MOST_TRIES):
-        token = _uuid(chance(16).hex())
+        (token,) = _uuids(chance(16))
         if fits is None or fits(token.encode()):
             break
     return token
@@ -27,11 +28,17 @@ def new_tokens(chance: Chance, count: int, fits: Fits | None = None) -> list[str
     """So many of them. Where any fits, all are drawn at once."""
     if fits is not None:
         return [new_token(chance, fits) for _ in range(count)]
-    digits = chance(16 * count).hex()
-    return [_uuid(digits[at : at + 32]) for at in range(0, 32 * count, 32)]
+    return _uuids(chance(16 * count))
 
 
-def _uuid(digits: str) -> str:
-    """The 32 hex digits as a UUID of version 4 (RFC 9562)."""
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+def _uuids(drawn: bytes) -> list[str]:
+    """Each 16 bytes as a UUID of version 4 (RFC 9562)."""
+    octets = bytearray(drawn)
+    octets[6::16] = octets[6::16].translate(_VERSION_4)
+    octets[8::16] = octets[8::16].translate(_VARIANT)
+    return [b"-".join(groups).decode() for groups in _GROUPS.iter_unpack(octets.hex().encode())]
+
+
+_VERSION_4: Final = bytes(octet & 0x0F | 0x40 for octet in range(256))
+_VARIANT: Final = bytes(octet & 0x3F | 0x80 for octet in range(256))
+_GROUPS: Final = struct.Struct("8s4s4s4s12s")

@@ -40,7 +40,7 @@ from .profile_names import ProfileName
 from .redeem import Spending, redeem_blueprint
 from .short_way import ShortWay, View
 from .spans import Begin, install_spans
-from .uploads import uploads_blueprint
+from .uploads import FIRST_V1, Accepting, uploads_blueprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +148,23 @@ def create_app(doors: Doors) -> Flask:
         operate_blueprint(redeeming.introspect, redeeming.revoke, redeeming.explain, redeeming.rights)
     )
     app.register_blueprint(forward_auth_blueprint(redeeming.redeem, redeeming.proxies, redeeming.throttle))
-    if doors.uploads is not None:
-        _install_uploads(app, doors.uploads)
+    accepting = None if doors.uploads is None else _install_uploads(app, doors.uploads, doors.proxies)
     if doors.demo is not None:
         app.register_blueprint(demo_blueprint(doors.demo.sign_in, doors.demo.cookie))
     if doors.begin_span is None:  # a span is begun and ended by Flask's hooks
-        app.wsgi_app = ShortWay(app, _plain(credentials, batches, spending), doors.begin, check_host, origins)  # type: ignore[method-assign] # Flask's own seam
+        plain = _plain(credentials, batches, spending, accepting)
+        app.wsgi_app = ShortWay(app, plain, doors.begin, check_host, origins)  # type: ignore[method-assign] # Flask's own seam
     return app
 
 
-def _plain(credentials: Credentials, batches: Batches, spending: Spending) -> dict[tuple[str, str], View]:
+def _plain(
+    credentials: Credentials, batches: Batches, spending: Spending, accepting: Accepting | None
+) -> dict[tuple[str, str], View]:
     """The requests that come by the thousand, by method and path."""
     views: dict[tuple[str, str], View] = {("POST", "/redeem"): spending.spend}
+    if accepting is not None:
+        views["POST", "/api/v1/files/upload"] = views["POST", FIRST_V1] = partial(accepting.upload, version="v1")
+        views["POST", "/api/v2/files/upload"] = partial(accepting.upload, version="v2")
     for name in credentials.issue.profiles:
         for path in ("/auth", "/auth/default") if name == "default" else (f"/auth/{name}",):
             views["GET", path] = partial(credentials.v1, profile=name)
@@ -168,19 +173,21 @@ def _plain(credentials: Credentials, batches: Batches, spending: Spending) -> di
     return views
 
 
-def _install_uploads(app: Flask, uploads: Uploads) -> None:
-    def base_url(account: str) -> str:
-        return (uploads.url or request.host_url.rstrip("/")) + files_prefix(account)
+def _install_uploads(app: Flask, uploads: Uploads, proxies: Peers) -> Accepting:
+    def base_url(own: str, account: str) -> str:
+        return (uploads.url or own) + files_prefix(account)
 
     limits = FormLimits(
         max_file_bytes=uploads.max_file_bytes,
         max_video_bytes=uploads.max_video_bytes,
         max_unverified_bytes=uploads.max_unverified_bytes,
     )
-    app.register_blueprint(uploads_blueprint(uploads.accept, limits, base_url))
+    accepting = Accepting(uploads.accept, limits, base_url, proxies)
+    app.register_blueprint(uploads_blueprint(accepting))
     signers = Signers(uploads.accept.keys, uploads.accept.clock)
     for account in uploads.accounts:
         app.register_blueprint(files_blueprint(uploads.files, account, files_prefix(account), signers))
+    return accepting
 
 
 def files_prefix(account: str) -> str:

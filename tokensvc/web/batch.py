@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from wsgiref.types import WSGIEnvironment
@@ -33,11 +33,11 @@ class Batches:
         members, key = _members(environ), environ.get("HTTP_IDEMPOTENCY_KEY")
         if members["version"] == "v1":
             made = self.batch.v1(profile, presented_by(environ, self.proxies), _count(members), key)
-            public_key, left, credentials = made.credential[0].public_key, made.left, map(_item_v1, made.credential)
+            public_key, left, credentials = made.credential.public_key, made.left, _items_v1(made.credential)
         else:
             uploads, expire = _uploads(members), members.get("expire")
             public_key, issued = self.batch.v2(profile, presented_by(environ, self.proxies), uploads, expire, key)
-            left, credentials = issued.left, map(_item_v2, issued.credential)
+            left, credentials = issued.left, _items_v2(issued.credential)
         text = f'{{"publicKey": {quoted(public_key)}, "credentials": [{", ".join(credentials)}]}}'
         return private_text(text, *left_headers(left))
 
@@ -90,15 +90,19 @@ def _uploads(members: Mapping[str, Any]) -> list[object]:
     return uploads
 
 
-def _item_v1(one: v1.Credential) -> str:
-    """Its token and signature are ours, of letters, digits and hyphens: nothing in them needs to be escaped."""
-    return (
-        f'{{"token": "{one.token}", "expire": {one.expire}, "signature": "{one.signature}", '
-        f'"publicKey": {quoted(one.public_key)}}}'
-    )
+def _items_v1(made: v1.Credentials) -> list[str]:
+    """Tokens and signatures are ours, of letters, digits and hyphens: nothing in them needs to be escaped."""
+    between, after = f'", "expire": {made.expire}, "signature": "', f'", "publicKey": {quoted(made.public_key)}}}'
+    return [
+        f'{{"token": "{token}{between}{signature}{after}'
+        for token, signature in zip(made.tokens, made.signatures, strict=True)
+    ]
 
 
-def _item_v2(token: str | Refusal) -> str:
-    if isinstance(token, str):
-        return f'{{"token": "{token}"}}'  # URL-safe base64
-    return dumps({"error": {"code": str(token.code), "field": token.field, "detail": token.detail}})
+def _items_v2(made: Sequence[str | Refusal]) -> list[str]:
+    """A token is of URL-safe base64 and dots."""
+    return [f'{{"token": "{one}"}}' if isinstance(one, str) else _error(one) for one in made]
+
+
+def _error(one: Refusal) -> str:
+    return dumps({"error": {"code": str(one.code), "field": one.field, "detail": one.detail}})

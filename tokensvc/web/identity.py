@@ -11,6 +11,7 @@ from wsgiref.types import WSGIEnvironment
 
 from flask import current_app, request
 from werkzeug.exceptions import SecurityError
+from werkzeug.sansio.utils import get_current_url
 from werkzeug.wrappers import Request
 from werkzeug.wsgi import get_host
 
@@ -26,11 +27,6 @@ def presented() -> Presented:
     return presented_by(request.environ, _proxies())
 
 
-def client_address() -> str:
-    """Whom Flask's current request comes from, for slowing down."""
-    return _client_address(request.environ, _proxies())
-
-
 def _proxies() -> Peers:
     proxies: Peers = current_app.config.get("PROXIES", NOBODY)
     return proxies
@@ -40,7 +36,7 @@ def presented_by(environ: WSGIEnvironment, proxies: Peers) -> Presented:
     """A request as caller sources see it. `proxies` are those that may say whom they ask for."""
     cookies = Request(environ, populate_request=False).cookies if "HTTP_COOKIE" in environ else _NO_COOKIES
     own = own_origin(environ) if "HTTP_ORIGIN" in environ else None
-    return Presented(_Headers(environ), cookies, _peer(environ), _client_address(environ, proxies), own)
+    return Presented(_Headers(environ), cookies, _peer(environ), client_address(environ, proxies), own)
 
 
 class _Headers(Mapping[str, str]):
@@ -75,7 +71,8 @@ def _peer(environ: WSGIEnvironment) -> str:
     return environ.get("REMOTE_ADDR") or "unix"
 
 
-def _client_address(environ: WSGIEnvironment, proxies: Peers) -> str:
+def client_address(environ: WSGIEnvironment, proxies: Peers) -> str:
+    """Whom a request comes from, for slowing down."""
     return address_to_slow_down(_peer(environ), environ.get("HTTP_X_FORWARDED_FOR", ""), proxies)
 
 
@@ -96,6 +93,16 @@ def host_check(hosts: Iterable[str]) -> Callable[[WSGIEnvironment], None]:
 def _host_name(host: str) -> str | None:
     """The name without port and brackets; None for no host, which `get_host` answers too if it is not well-formed."""
     return urlsplit(f"//{host}").hostname
+
+
+def own_url(environ: WSGIEnvironment) -> str:
+    """This service's own address, as the request has it and Flask spells it, without a slash at its end."""
+    return _own_url(environ["wsgi.url_scheme"], get_host(environ))
+
+
+@lru_cache(maxsize=256)
+def _own_url(scheme: str, host: str) -> str:
+    return get_current_url(scheme, host).rstrip("/")
 
 
 def own_origin(environ: WSGIEnvironment) -> str:

@@ -131,15 +131,13 @@ def plain_error(status: int, message: str, help_text: str, code: str, request_id
     """Any error in ImageKit's shape."""
     answer = Response(json.dumps({"message": message, "help": help_text}), status, mimetype="application/json")
     answer.headers["X-Tokensvc-Code"] = code
-    return name_request(answer, request_id)
-
-
-def name_request(answer: Response, request_id: str) -> Response:
-    """Both names under which ImageKit's clients look for the request id."""
-    answer.headers["x-ik-requestid"] = request_id
-    answer.headers["x-request-id"] = request_id
-    answer.headers["Cache-Control"] = "no-store, private"
+    answer.headers.extend(named(request_id))
     return answer
+
+
+def named(request_id: str) -> list[tuple[str, str]]:
+    """Headers with both names under which ImageKit's clients look for the request id."""
+    return [("x-ik-requestid", request_id), ("x-request-id", request_id), ("Cache-Control", "no-store, private")]
 
 
 def success(file: StoredFile, base_url: str) -> dict[str, Any]:

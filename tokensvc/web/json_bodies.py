@@ -77,14 +77,15 @@ def text_of(members: Mapping[str, object], name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A yes that holds, or speaks of, a credential, before any class of a framework is made of it."""
+    """A yes, before any class of a framework is made of it."""
 
     body: bytes
     headers: list[tuple[str, str]]
+    status: str = "200 OK"
 
     def response(self) -> Response:
         """As a view of Flask returns it."""
-        return Response(self.body, headers=self.headers)
+        return Response(self.body, self.status, self.headers)
 
 
 def private_answer(body: Mapping[str, Any], *more: tuple[str, str]) -> Answer:

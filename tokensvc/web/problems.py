@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 from wsgiref.types import WSGIEnvironment
 
-from flask import Flask, Response, current_app, g, json, request
+from flask import Flask, Response, current_app, json, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, ServiceUnavailable, TooManyRequests
 
 from tokensvc.core.errors import Code, Outage, Refusal
@@ -20,6 +20,10 @@ from tokensvc.ports import Audit
 
 from . import imagekit
 from .rate_headers import rate_headers
+
+_TRAIL: Final = "tokensvc.trail"
+SPENT_TOKEN: Final = "tokensvc.spent_token"  # noqa: S105 - a key of the environment
+"""What a request's WSGI environment has of ours: its names, and the token that an upload came with."""
 
 _LOG = logging.getLogger("tokensvc")
 
@@ -77,28 +81,31 @@ def install(app: Flask, audit: Audit, profiles: Collection[str], begin: Callable
 
 
 def request_id() -> str:
-    """The name of the current request, in the answer's headers and in the log."""
-    if "trail" not in g:
+    """The name of Flask's current request, in the answer's headers and in the log."""
+    if _TRAIL not in request.environ:
         _name_request()
-    trail: Trail = g.trail
-    return trail.request
+    return trail_in(request.environ).request
 
 
-def _name_request() -> None:
-    g.trail = begin_trail(request.environ, current_app.config["BEGIN"])
-
-
-def begin_trail(environ: WSGIEnvironment, begin: Callable[[Trail], None]) -> Trail:
-    """Name a request, and tell `begin`."""
-    trail = trail_of(environ.get("HTTP_TRACEPARENT", ""), os.urandom)
-    begin(trail)
+def trail_in(environ: WSGIEnvironment) -> Trail:
+    """The names of a request that has been named."""
+    trail: Trail = environ[_TRAIL]
     return trail
 
 
-def answer_to(app: Flask, exc: Exception, environ: WSGIEnvironment, trail: Trail) -> Response:
-    """What Flask answers to what was raised outside of it while this request, so named, was answered."""
+def _name_request() -> None:
+    begin_trail(request.environ, current_app.config["BEGIN"])
+
+
+def begin_trail(environ: WSGIEnvironment, begin: Callable[[Trail], None]) -> None:
+    """Name a request, and tell `begin`."""
+    trail = environ[_TRAIL] = trail_of(environ.get("HTTP_TRACEPARENT", ""), os.urandom)
+    begin(trail)
+
+
+def answer_to(app: Flask, exc: Exception, environ: WSGIEnvironment) -> Response:
+    """What Flask answers to what was raised outside of it while this request, which has its names, was answered."""
     with app.request_context(environ):
-        g.trail = trail
         return app.finalize_request(app.handle_user_exception(exc))
 
 
@@ -106,7 +113,9 @@ def refused(refusal: Refusal, status: int | None = None) -> Response:
     """The answer to a refusal, told to the audit. `status` is for who passes on no others; the code stays."""
     _note("refused", refusal.code, field=refusal.field)
     if imagekit.is_upload_api(request.path):
-        answer = imagekit.error_answer(refusal, request_id(), path=request.path, token=g.get("spent_token", ""))
+        answer = imagekit.error_answer(
+            refusal, request_id(), path=request.path, token=request.environ.get(SPENT_TOKEN, "")
+        )
     else:
         usual, title = STATUS[refusal.code]
         answer = _problem(refusal.code, status or usual, title, refusal.detail, refusal.remedy)

@@ -1,4 +1,4 @@
-"""The way past Flask for plain requests for a credential: its routing, contexts and hooks take longer than to decide.
+"""The way past Flask for uploads, and for plain requests for a credential: it takes longer than they do to decide.
 
 No rule is here. The views are those of Flask's routes, and host and origin are checked by what Flask's hooks call; what
 goes wrong is answered by Flask's own handlers; and what is not exactly one of these requests goes Flask's way.
@@ -44,14 +44,14 @@ class ShortWay:
         view = self._views.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
         if view is None or self._count_hooks() != self._hooks:
             return self._flask(environ, start_response)
-        trail = begin_trail(environ, self._begin)
+        begin_trail(environ, self._begin)
         try:
             self._check_host(environ)
             self._origins.check(environ)
             answer = view(environ)
         except Exception as exc:  # noqa: BLE001 - Flask's handlers are for each
-            return answer_to(self._app, exc, environ, trail)(environ, start_response)
-        start_response("200 OK", [*answer.headers, *self._origins.leave(environ)])
+            return answer_to(self._app, exc, environ)(environ, start_response)
+        start_response(answer.status, [*answer.headers, *self._origins.leave(environ)])
         return [answer.body]
 
     def _count_hooks(self) -> int:

@@ -9,6 +9,8 @@ from flask import Flask, Response, g, request
 
 from tokensvc.core.trail import Trail
 
+from .problems import trail_in
+
 Begin = Callable[[str, Trail], Callable[[int], None]]
 """Begins a span of that name in that trace; what it returns ends it, with the status of the answer."""
 
@@ -29,7 +31,7 @@ def install_spans(app: Flask, begin: Begin) -> None:
     def begin_span() -> None:
         name = NAMES.get(request.blueprint or "")
         if name is not None:
-            g.end_span, g.status = begin(name, g.trail), 500
+            g.end_span, g.status = begin(name, trail_in(request.environ)), 500
 
     @app.after_request
     def note_status(answer: Response) -> Response:

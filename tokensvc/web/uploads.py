@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Final, cast
+from wsgiref.types import WSGIEnvironment
 
-from flask import Blueprint, Response, g, json, request
+from flask import Blueprint, Response, request
+from werkzeug.datastructures import Authorization
 from werkzeug.exceptions import HTTPException, UnsupportedMediaType
+from werkzeug.wsgi import get_input_stream
 
 from tokensvc.core import forms
+from tokensvc.core.addresses import Peers
 from tokensvc.core.errors import Refusal
 from tokensvc.core.nonces import Version
 from tokensvc.ports import Incoming
@@ -22,10 +26,11 @@ from tokensvc.service.accept import Accept, Offer
 from tokensvc.service.fetching import Remote
 
 from . import imagekit
-from .identity import client_address
+from .identity import client_address, own_url
+from .json_bodies import Answer, dumps
 from .multipart import FormLimits, read_form, receive_within
 from .parts import Source, malformed
-from .problems import request_id
+from .problems import SPENT_TOKEN, trail_in
 
 CREDENTIAL_HEADERS: Final[Mapping[Version, Mapping[str, str]]] = {
     "v1": {
@@ -38,39 +43,71 @@ CREDENTIAL_HEADERS: Final[Mapping[Version, Mapping[str, str]]] = {
 }
 """Headers in which a credential may come besides its form fields, or instead."""
 
+_KEYS: Final = {
+    version: {name: "HTTP_" + header.upper().replace("-", "_") for name, header in headers.items()}
+    for version, headers in CREDENTIAL_HEADERS.items()
+}
+"""The same, as WSGI's environment has them."""
+
+FIRST_V1: Final = "/v1/files/upload"
+
 _DRAIN_BYTES: Final = 64 * 1024
 _MOST_UNREAD_BYTES: Final = 1024 * 1024
 """Read of a body whose credential was refused before it; that is to spare the rest."""
 
 
-def uploads_blueprint(accept: Accept, limits: FormLimits, base_url: Callable[[str], str]) -> Blueprint:
-    """The routes that accept. `base_url` tells where an account's files are served."""
+@dataclass(frozen=True, slots=True)
+class Accepting:
+    """What the routes do. `base_url` tells where an account's files are served, by this service's own address.
+
+    `proxies` are as for `presented_by`.
+    """
+
+    accept: Accept
+    limits: FormLimits
+    base_url: Callable[[str, str], str]
+    proxies: Peers
+
+    def upload(self, environ: WSGIEnvironment, version: Version) -> Answer:
+        """Take a file in."""
+        own = own_url(environ)  # a request for no host that can be is refused before anything is kept
+        with _offer(environ, version, self) as offer:
+            stored = self.accept(offer)
+        status = "200 OK"
+        if forms.is_queued(stored):
+            status, body = "202 ACCEPTED", dumps(imagekit.QUEUED).encode()
+        else:
+            body = dumps(imagekit.success(stored, self.base_url(own, stored.account))).encode()
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            *imagekit.named(trail_in(environ).request),
+            ("Vary", "Origin"),
+        ]
+        return Answer(body, headers, status)
+
+
+def uploads_blueprint(accepting: Accepting) -> Blueprint:
+    """The routes that accept."""
     blueprint = Blueprint("uploads", __name__)
 
     @blueprint.post("/api/<any(v1, v2):version>/files/upload")
     def upload(version: Version) -> Response:
-        with _offer(version, limits, accept) as offer:
-            stored = accept(offer)
-        if forms.is_queued(stored):
-            return _answer(imagekit.QUEUED, HTTPStatus.ACCEPTED)
-        return _answer(imagekit.success(stored, base_url(stored.account)), HTTPStatus.OK)
+        return accepting.upload(request.environ, version).response()
 
-    blueprint.add_url_rule("/v1/files/upload", "first_v1", partial(upload, "v1"), methods=["POST"])
+    blueprint.add_url_rule(FIRST_V1, "first_v1", partial(upload, "v1"), methods=["POST"])
     return blueprint
 
 
-def _answer(body: Mapping[str, Any], status: HTTPStatus) -> Response:
-    return imagekit.name_request(Response(json.dumps(body), status, mimetype="application/json"), request_id())
-
-
 @contextmanager
-def _offer(version: Version, limits: FormLimits, accept: Accept) -> Iterator[Offer]:
+def _offer(environ: WSGIEnvironment, version: Version, accepting: Accepting) -> Iterator[Offer]:
     """The request's form with its file on disk; what was not kept is gone at the end, whatever happened."""
-    stream = cast("Source", request.stream)
+    accept, limits = accepting.accept, accepting.limits
+    stream = cast("Source", get_input_stream(environ))
     whole = limits  # of a file that is fetched: by then its sender is known
-    early, private_key, client = _header_fields(version), _private_key(), client_address()
-    key = request.headers.get("Idempotency-Key")
-    g.spent_token = early.get("token", "")
+    early, private_key = _header_fields(environ, version), _private_key(environ)
+    client, key = client_address(environ, accepting.proxies), environ.get("HTTP_IDEMPOTENCY_KEY")
+    environ[SPENT_TOKEN] = early.get("token", "")
     if early or private_key is not None:
         try:
             accept.require_genuine(Offer(version, early, None, private_key, client, key))
@@ -80,8 +117,8 @@ def _offer(version: Version, limits: FormLimits, accept: Accept) -> Iterator[Off
     else:
         limits = limits.unverified()
     try:
-        _require_multipart()
-        receive, inspect, kind = accept.files.receive, accept.inspect, request.content_type or ""
+        _require_multipart(environ)
+        receive, inspect, kind = accept.files.receive, accept.inspect, environ["CONTENT_TYPE"]
         form = read_form(stream, kind, open_file=receive, limits=limits, inspect=inspect)
     except (Refusal, UnsupportedMediaType):
         _drain(stream, limits.max_body_bytes)
@@ -97,15 +134,14 @@ def _offer(version: Version, limits: FormLimits, accept: Accept) -> Iterator[Off
         if form.file is not None:
             after.callback(form.file.discard)
         fields = _merged(form.fields, early)
-        g.spent_token = fields.get("token", "")
+        environ[SPENT_TOKEN] = fields.get("token", "")
         remote = None if form.url is None else Remote(form.url, take_in)
         yield Offer(version, fields, form.file, private_key, client, key, remote)
 
 
-def _header_fields(version: Version) -> dict[str, str]:
+def _header_fields(environ: WSGIEnvironment, version: Version) -> dict[str, str]:
     """The credential's form fields that came as headers, so that it can be verified before the body is read."""
-    named = {name: request.headers.get(header, "") for name, header in CREDENTIAL_HEADERS[version].items()}
-    return {name: text for name, text in named.items() if text}
+    return {name: text for name, key in _KEYS[version].items() if (text := environ.get(key, ""))}
 
 
 def _merged(fields: dict[str, str], early: Mapping[str, str]) -> dict[str, str]:
@@ -115,8 +151,9 @@ def _merged(fields: dict[str, str], early: Mapping[str, str]) -> dict[str, str]:
     return {**fields, **early}
 
 
-def _require_multipart() -> None:
-    if request.mimetype != "multipart/form-data" or request.headers.get("Content-Encoding", "identity") != "identity":
+def _require_multipart(environ: WSGIEnvironment) -> None:
+    kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data" or environ.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
         raise UnsupportedMediaType
 
 
@@ -128,7 +165,7 @@ def _drain(stream: Source, at_most: int) -> None:
             at_most -= received
 
 
-def _private_key() -> str | None:
+def _private_key(environ: WSGIEnvironment) -> str | None:
     """The user name of Basic authentication; SDKs send anything as the password."""
-    authorization = request.authorization
+    authorization = Authorization.from_header(environ.get("HTTP_AUTHORIZATION"))
     return authorization.username or "" if authorization is not None and authorization.type == "basic" else None

@@ -123,7 +123,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=root, stderr=output, stdout=output)
     try:
-        until(lambda: "Booting" in log.read_text() or process.poll() is not None, within_seconds=20)
+        until(lambda: "Booting" in log.read_text() or process.poll() is not None)
         port = re.search(r"http://127\.0\.0\.1:([0-9]+)", log.read_text())
         assert port is not None, log.read_text()
         yield folder / "s", int(port[1])

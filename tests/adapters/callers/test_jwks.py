@@ -30,6 +30,7 @@ from tests.support.identity_provider import (
     new_key,
     no_one_there,
 )
+from tests.support.processes import until
 from tests.support.tls import make_certificate
 from tokensvc.adapters.callers import jwks
 from tokensvc.adapters.callers.bearer import Bearer
@@ -58,13 +59,6 @@ def provider() -> Iterator[IdentityProvider]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fetch may take 0.2 s instead of 2 s, for providers that would take all of it."""
     monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.2)
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def crowd(size: int, act: Callable[[], Any]) -> Callable[[], list[Any]]:

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
-from tests.support.valkey import Valkey, wait_until
+from tests.support.processes import until
+from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces.breaker import JITTER_SECONDS, LATELY, OPEN_SECONDS, OUTAGES_IN_A_ROW, Breaker
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client.line import Lined
@@ -162,7 +163,7 @@ def test_a_stall_within_the_budget_is_an_outage_for_none_of_those_who_wait_toget
             exchanges.add(client.line._hold_up)
             return len(exchanges) > STALLED_EXCHANGES
 
-        wait_until(is_third_under_way)
+        until(is_third_under_way)
         own.resume()
         assert all(each.result() for each in recorded)
         assert all(store.redeem(nonce, request=new_request()).outcome is Outcome.SPENT for nonce in nonces)

@@ -12,10 +12,10 @@ import pytest
 from redis import exceptions as redis_errors
 from redis.crc import key_slot
 
-from tests.support.load import LOAD_SECONDS, Load
-from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.load import LOAD_SECONDS, Load, again
+from tests.support.nonces import new_nonce, new_request, record_all, soon
+from tests.support.processes import until
 from tests.support.topologies import ALL_SLOTS, SHARDS, ClusterTopology
-from tests.support.valkey import wait_until
 from tokensvc.adapters.nonces import scripts
 from tokensvc.adapters.nonces.keys import bucket_of, epoch_key, nonce_key
 from tokensvc.adapters.nonces.store import RedisNonces
@@ -25,7 +25,7 @@ from tokensvc.core.grants import GrantNote
 from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import Quota
 from tokensvc.core.watermarks import Watermark
-from tokensvc.ports import Entry, Outcome, Receipt, RecordOutcome
+from tokensvc.ports import Outcome, Receipt, RecordOutcome
 from tokensvc.wiring import CLUSTER_BUCKETS
 
 pytestmark = pytest.mark.alone
@@ -92,7 +92,7 @@ def test_the_outstanding_of_all_shards_are_told_without_what_a_failover_made_sta
     assert store.outstanding() == 2 * CLUSTER_BUCKETS
     topology.servers[0].kill()
     told: list[int] = []
-    wait_until(lambda: _figure(store, told), "the shard to heal", within_seconds=LOAD_SECONDS)
+    until(lambda: _figure(store, told), "the shard to heal", within_seconds=LOAD_SECONDS)
     assert told == [2 * (CLUSTER_BUCKETS - len(buckets_of_shard(0)))]
     topology.servers[1].kill()
     with pytest.raises(Outage):
@@ -116,12 +116,12 @@ def under_load(store: RedisNonces, *, at_least: int) -> Iterator[tuple[Load, Loa
     ):
         yield struck, spared
     for load in (struck, spared):
-        again = load.spent_again()
-        assert again[Outcome.SPENT] == again[Outcome.FINISHED] == 0
-        assert again.total() == len(load.spent) >= at_least
-        assert again[Outcome.REPLAYED] > 0
+        outcomes = load.spent_again()
+        assert outcomes[Outcome.SPENT] == outcomes[Outcome.FINISHED] == 0
+        assert outcomes.total() == len(load.spent) >= at_least
+        assert outcomes[Outcome.REPLAYED] > 0
         assert load.longest_call < LONGEST_CALL_SECONDS
-    assert again[Outcome.STALE] == 0, "the others lost nothing"
+    assert outcomes[Outcome.STALE] == 0, "the others lost nothing"
     assert not spared.outages
     assert not spared.refused
     assert struck.outages
@@ -134,29 +134,27 @@ def test_a_primary_that_is_killed_under_load(topology: ClusterTopology, store: R
     """0 double redemptions; the same client carries on; and all the while the other shards are served."""
     with under_load(store, at_least=5000) as (struck, spared):
         loads = (struck, spared)
-        wait_until(
-            lambda: min(len(load.spent) for load in loads) >= REDEEMED_BY_EACH, "load", within_seconds=LOAD_SECONDS
-        )
+        until(lambda: min(len(load.spent) for load in loads) >= REDEEMED_BY_EACH, "load", within_seconds=LOAD_SECONDS)
         topology.servers[0].kill()
         killed_at = time.monotonic()
-        wait_until(
+        until(
             lambda: min(len(load.since(killed_at + 0.5)) for load in loads) >= REDEEMED_BY_EACH,
             "the shard to heal",
             within_seconds=LOAD_SECONDS,
         )
-    store.ready()
+    again(store.ready)
 
 
 def test_a_primary_that_hangs_under_load(topology: ClusterTopology, store: RedisNonces) -> None:
     """Each who asks it waits for a time-out; who asks another does not wait for those."""
     with under_load(store, at_least=400) as (struck, spared):
-        wait_until(lambda: min(len(struck.spent), len(spared.spent)) >= 200, "some load")
+        until(lambda: min(len(struck.spent), len(spared.spent)) >= 200, "some load")
         topology.servers[0].pause()
         hung_at = time.monotonic()
-        wait_until(lambda: len(struck.since(hung_at + 0.5)) >= 200, "the shard to heal")
+        until(lambda: len(struck.since(hung_at + 0.5)) >= 200, "the shard to heal")
         topology.servers[0].resume()  # it believes for a moment that it is the primary
         resumed_at = time.monotonic()
-        wait_until(lambda: len(struck.since(resumed_at)) >= 500, "some more load")
+        until(lambda: len(struck.since(resumed_at)) >= 500, "some more load")
 
 
 def test_while_a_shard_is_down_each_of_the_others_serves_every_request(
@@ -233,11 +231,10 @@ def test_a_subject_is_counted_over_all_shards(store: RedisNonces) -> None:
             nonce = nonce_in(buckets_of_shard(shard))
             assert store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota).recorded
     beside = [nonce_in(frozenset({bucket_of(NonceId(quota.subject_id), CLUSTER_BUCKETS)})) for _ in range(4)]
-    entries = [Entry(nonce, "g", soon()) for nonce in beside]
-    assert store.record_batch(entries, request=new_request(), quota=quota).limit == "per_day"
+    assert record_all(store, beside, quota=quota).limit == "per_day"
     receipt = Receipt(new_request(), "text", soon())
     for outcome in (RecordOutcome.RECORDED, RecordOutcome.AGAIN):
-        recording = store.record_batch(entries[:3], request=new_request(), quota=quota, receipt=receipt)
+        recording = record_all(store, beside[:3], quota=quota, receipt=receipt)
         assert recording.outcome is outcome
     refused = store.record(nonce_in(buckets_of_shard(0)), grant="g", until=soon(), request=new_request(), quota=quota)
     assert refused.limit == "per_day"

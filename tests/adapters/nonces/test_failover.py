@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.processes import until
 from tests.support.topologies import Link, free_ports, has_caught_up, on_port, replica_is_up
-from tests.support.valkey import Valkey, wait_until
+from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import scripts
 from tokensvc.adapters.nonces.keys import nonce_key
 from tokensvc.adapters.nonces.store import RedisNonces
@@ -47,7 +48,7 @@ def pair() -> Iterator[Pair]:
         old = stack.enter_context(on_port(old_port))
         link = stack.enter_context(Link(old_port))
         new = stack.enter_context(on_port(new_port, replicaof=f"127.0.0.1 {link.port}"))
-        wait_until(lambda: replica_is_up(new), "the replica")
+        until(lambda: replica_is_up(new), "the replica")
         at_old, at_new = (
             RedisNonces(stack.enter_context(contextlib.closing(server.client(connections=8))), chance=os.urandom)
             for server in (old, new)
@@ -84,7 +85,7 @@ def record_of(server: Valkey, nonce: NonceId) -> bytes:
 
 def cut_when_all_are_copied(pair: Pair) -> None:
     """Partition the two, as soon as the replica has what the primary has."""
-    wait_until(lambda: has_caught_up(pair.new, pair.old), "the replica to catch up")
+    until(lambda: has_caught_up(pair.new, pair.old), "the replica to catch up")
     pair.link.cut()
 
 
@@ -107,7 +108,7 @@ def demote_and_promote(pair: Pair) -> None:
     """The old primary becomes a replica, forgets what it spent, and becomes the primary again."""
     pair.new.command("REPLICAOF", "NO", "ONE")
     pair.old.command("REPLICAOF", "127.0.0.1", str(pair.new_port))
-    wait_until(lambda: replica_is_up(pair.old), "the old primary to be a replica")
+    until(lambda: replica_is_up(pair.old), "the old primary to be a replica")
     pair.old.command("REPLICAOF", "NO", "ONE")
 
 

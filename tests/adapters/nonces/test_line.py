@@ -16,7 +16,8 @@ import redis
 
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.line import busy, held
-from tests.support.valkey import Valkey, wait_until
+from tests.support.processes import until
+from tests.support.valkey import Valkey
 from tokensvc.adapters.redis_client import connect
 from tokensvc.adapters.redis_client.calls import pack
 from tokensvc.adapters.redis_client.line import Lined
@@ -55,7 +56,7 @@ def test_who_asks_while_an_answer_is_on_its_way_is_taken_along_with_the_others(v
     with ThreadPoolExecutor(9) as pool:
         with busy(client.line):
             asked = [pool.submit(echo, client, str(number)) for number in range(8)]
-            wait_until(lambda: held(client.line, 8), "eight that wait")
+            until(lambda: held(client.line, 8), "eight that wait")
             reads = int(valkey.command("INFO", "stats")["total_reads_processed"])
         assert [each.result().decode() for each in asked] == [str(number) for number in range(8)]
     # Two of the reads are the connection and the command that tell.
@@ -67,11 +68,11 @@ def test_an_error_is_only_for_the_one_whose_script_it_is_of(client: Lined) -> No
     with ThreadPoolExecutor(3) as pool:
         with busy(client.line):
             before = pool.submit(echo, client, "before")
-            wait_until(lambda: held(client.line, 1))
+            until(lambda: held(client.line, 1))
             wrong = pool.submit(client.execute_command, "EVALSHA", "0" * 40, 0)
-            wait_until(lambda: held(client.line, 2))
+            until(lambda: held(client.line, 2))
             after = pool.submit(echo, client, "after")
-            wait_until(lambda: held(client.line, 3))
+            until(lambda: held(client.line, 3))
         assert (before.result(), after.result()) == (b"before", b"after")
         with pytest.raises(redis.exceptions.NoScriptError):
             wrong.result()
@@ -93,7 +94,7 @@ def test_when_the_answers_are_lost_all_are_told_and_the_next_are_answered(valkey
         with ThreadPoolExecutor(4) as pool:
             with busy(made.line):
                 asked = [pool.submit(echo, made, str(number)) for number in range(4)]
-                wait_until(lambda: held(made.line, 4))
+                until(lambda: held(made.line, 4))
             lost = [each.exception() for each in asked]
             assert all(isinstance(each, redis.ConnectionError) for each in lost)
             assert len({id(each) for each in lost}) == 4
@@ -119,7 +120,7 @@ def test_who_is_ended_while_it_asks_for_all_leaves_nobody_waiting(
     with ThreadPoolExecutor(3) as pool:
         with busy(client.line):
             asked = [pool.submit(echo, client, str(number)) for number in range(3)]
-            wait_until(lambda: held(client.line, 3))
+            until(lambda: held(client.line, 3))
             monkeypatch.setattr(connection, "read_response", end)
         came_of_it = [each.exception() for each in asked]
     assert sorted(type(each).__name__ for each in came_of_it) == ["ConnectionError", "ConnectionError", "Ended"]

@@ -14,8 +14,9 @@ import pytest
 import redis
 
 from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.processes import until
 from tests.support.topologies import free_ports, has_caught_up, on_port, replica_is_up
-from tests.support.valkey import Valkey, wait_until
+from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import fence, scripts
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.errors import Outage
@@ -277,10 +278,10 @@ def test_a_promoted_replica_spends_nothing_that_its_primary_may_have_spent() -> 
             contextlib.closing(new.client()) as new_client,
         ):
             at_new = store_over(new_client)
-            wait_until(lambda: replica_is_up(new), "the replica")
+            until(lambda: replica_is_up(new), "the replica")
             for nonce in nonces:
                 assert at_old.record(nonce, grant="g", until=soon(), request=new_request()).recorded
-            wait_until(lambda: has_caught_up(new, old), "the replica to catch up")
+            until(lambda: has_caught_up(new, old), "the replica to catch up")
             with pytest.raises(Outage, match="is a replica"):
                 at_new.redeem(nonces[0], request=new_request())
             with pytest.raises(Outage, match="is a replica"):

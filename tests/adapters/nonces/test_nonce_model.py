@@ -21,8 +21,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.processes import until
 from tests.support.topologies import free_ports, has_caught_up, on_port, quietly, replica_is_up
-from tests.support.valkey import Valkey, wait_until
+from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import fence
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
@@ -374,10 +375,10 @@ class WithFailovers(StoreAndModel):
         """The other one copies everything, and then hears of nothing any more."""
         before = replication_id(self.server)
         port = self.server.settings["port"]
-        wait_until(quietly(lambda: bool(self.other.command("REPLICAOF", "127.0.0.1", port))))
-        wait_until(quietly(lambda: replica_is_up(self.other) and has_caught_up(self.other, self.server)), "the replica")
-        wait_until(quietly(lambda: bool(self.other.command("REPLICAOF", "NO", "ONE"))))
-        wait_until(quietly(lambda: is_settled(self.other)), "it to write its file")
+        until(quietly(lambda: bool(self.other.command("REPLICAOF", "127.0.0.1", port))))
+        until(quietly(lambda: replica_is_up(self.other) and has_caught_up(self.other, self.server)), "the replica")
+        until(quietly(lambda: bool(self.other.command("REPLICAOF", "NO", "ONE"))))
+        until(quietly(lambda: is_settled(self.other)), "it to write its file")
         self.behind = self.model.copy()
         if replication_id(self.server) != before:  # as when the first replica comes: a server may rename itself
             self.model.bound = False
@@ -393,7 +394,7 @@ class WithFailovers(StoreAndModel):
         self.proxy.upstream = self.server.socket
         self.proxy.cut()
         # A connection that was cut is noticed by the next question, which is not one of the store's here.
-        wait_until(quietly(lambda: bool(self.client.execute_command("EVAL", "return 1", 0))), "the new primary")
+        until(quietly(lambda: bool(self.client.execute_command("EVAL", "return 1", 0))), "the new primary")
         (self.model.records, self.model.marks), self.behind = self.behind, None
         self.model.bound = False
 

@@ -35,8 +35,8 @@ NAMED = {
 @pytest.mark.parametrize(
     ("name", "sha"),
     [
-        ("record", "b717857126f6dd64d05ac253a4c08af208649c41"),
-        ("record_batch", "631a816494e03ececcfaa80e2c53d5f8558ee65a"),
+        ("record", "d5674414aef420714bff121a3cc60fb749a9de22"),
+        ("record_batch", "d9f48b349b213d75156d1555dd1648ff2b1686f1"),
         ("redeem", "848c3f516f4de4740524aeea68b03f64e0eb1ccf"),
         ("commit", "1767a079944a956096963b031d8371f0f50a34ed"),
         ("release", "af9b3f40bed19066b590c6dacd9c405666ad3400"),

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.nonces import new_nonce, new_request, soon
-from tests.support.valkey import APP_RIGHTS, Valkey, wait_until
+from tests.support.nonces import new_nonce, new_nonces, new_request, record_all, soon
+from tests.support.processes import until
+from tests.support.valkey import APP_RIGHTS, Valkey
 from tokensvc.adapters.nonces import census, fence
 from tokensvc.adapters.nonces.keys import bucket_of
 from tokensvc.adapters.nonces.store import RedisNonces
@@ -22,7 +23,7 @@ from tokensvc.core.quotas import Quota
 from tokensvc.core.uses import ONCE, Uses
 from tokensvc.core.watermarks import Watermark
 from tokensvc.core.window import MARGIN_SECONDS
-from tokensvc.ports import Entry, Outcome
+from tokensvc.ports import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,8 +61,7 @@ def spend(store: RedisNonces, nonce: NonceId, lease: int | None = None) -> str:
 def test_it_is_what_was_issued_and_neither_spent_nor_revoked(store: RedisNonces) -> None:
     assert store.outstanding() == 0
     nonces = [issued(store) for _ in range(20)]
-    entries = [Entry(new_nonce(), "g", soon()) for _ in range(10)]
-    assert store.record_batch(entries, request=new_request()).recorded
+    assert record_all(store, new_nonces(10)).recorded
     assert store.outstanding() == 30
     for nonce in nonces[:5]:
         request = spend(store, nonce)
@@ -100,7 +100,7 @@ def test_one_that_is_too_old_is_not_although_its_record_is_kept(store: RedisNonc
     old = issued(store, until=now + MARGIN_SECONDS)
     issued(store, until=now + MARGIN_SECONDS + 2)
     assert store.outstanding() == 1
-    wait_until(lambda: store.outstanding() == 0, "its end")
+    until(lambda: store.outstanding() == 0, "its end")
     assert store.redeem(old, request=new_request()).outcome in {Outcome.SPENT, Outcome.UNISSUED}
     assert time.time() < now + MARGIN_SECONDS + 2, "the other one's record is there"
 
@@ -151,11 +151,11 @@ def test_of_many_so_many_are_looked_at_and_no_more(server: Valkey, monkeypatch: 
         store = RedisNonces(
             client, chance=os.urandom, observe=lambda script, _seconds, _answered: asked.update([script])
         )
-        entries = [Entry(new_nonce(), "g", soon()) for _ in range(6000)]
+        nonces = new_nonces(6000)
         for first in range(0, 6000, 100):
-            assert store.record_batch(entries[first : first + 100], request=new_request()).recorded
-        for entry in entries[::2]:
-            spend(store, entry.nonce)
+            assert record_all(store, nonces[first : first + 100]).recorded
+        for nonce in nonces[::2]:
+            spend(store, nonce)
         assert 3000 - 475 < store.outstanding() < 3000 + 475
         assert asked["outstanding"] == 2
         monkeypatch.setattr(census, "MOST_LOOKED_AT", 10_000)

@@ -14,8 +14,9 @@ import pytest
 import redis
 
 from tests.support.fault_proxy import Fault, FaultProxy
-from tests.support.nonces import new_nonce, new_request, soon, value_at
-from tests.support.valkey import Valkey, wait_until
+from tests.support.nonces import new_nonce, new_nonces, new_request, record_all, soon, value_at
+from tests.support.processes import until
+from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import fence, scripts
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
@@ -24,7 +25,7 @@ from tokensvc.core.nonces import NonceId
 from tokensvc.core.profiles import Rate
 from tokensvc.core.quotas import DAY_SECONDS, Quota
 from tokensvc.core.uses import SpendMode, Uses
-from tokensvc.ports import Entry, Outcome, Recording, RecordOutcome
+from tokensvc.ports import Outcome, Recording, RecordOutcome
 
 CLIENTS, THREADS = 4, 100
 
@@ -87,7 +88,7 @@ def test_the_sixty_first_in_the_minute_is_refused_and_nothing_of_it_is_kept(
     assert (refused.outcome, refused.limit) == (RecordOutcome.RATE_LIMITED, "rate")
     assert 50 < refused.retry_after <= 60
     assert not client.exists(f"ik{{00}}:n:{nonce}")
-    assert client.zcard(f"ik{{00}}:q:{quota.subject_id}:r") == 60
+    assert client.zcard(f"ik{{00}}:q:{quota.subject_id}:c") == 60
 
 
 def test_a_request_writes_no_more_than_its_record_and_its_counts(client: redis.Redis, store: RedisNonces) -> None:
@@ -123,7 +124,7 @@ def test_a_rate_that_was_lowered_counts_what_was_recorded_before(store: RedisNon
     subject = new_request()
     assert all(record(store, Quota(subject, Rate(3, 1))).recorded for _ in range(3))
     assert record(store, Quota(subject, Rate(1, 1))).limit == "rate"
-    wait_until(lambda: record(store, Quota(subject, Rate(1, 1))).recorded, "the window to pass")
+    until(lambda: record(store, Quota(subject, Rate(1, 1))).recorded, "the window to pass")
 
 
 def test_the_wait_is_until_enough_have_ended_and_not_only_the_first(client: redis.Redis, store: RedisNonces) -> None:
@@ -168,7 +169,7 @@ def test_one_with_uses_is_outstanding_until_its_last_use_is_spent(
 ) -> None:
     quota, nonce, uses = some_quota(outstanding=1), new_nonce(), Uses(2, spend)
     if batch:
-        assert store.record_batch([Entry(nonce, "g", soon())], request=new_request(), quota=quota, uses=uses).recorded
+        assert record_all(store, [nonce], quota=quota, uses=uses).recorded
     else:
         assert store.record(nonce, grant="g", until=soon(), request=new_request(), quota=quota, uses=uses).recorded
     first, second = new_request(), new_request()
@@ -208,15 +209,15 @@ def test_the_grant_is_the_same_whether_it_counts_as_outstanding_or_not(store: Re
 
 def test_what_expires_is_not_outstanding(client: redis.Redis, store: RedisNonces) -> None:
     """From the second in which its record ends, and not before; of more than one the next that ends is waited for."""
-    quota, nonce, until = some_quota(outstanding=2), new_nonce(), int(client.time()[0]) + 2
-    assert record(store, quota, nonce=nonce, until=until).recorded
-    assert record(store, quota, until=until + 600).recorded
+    quota, nonce, ends_at = some_quota(outstanding=2), new_nonce(), int(client.time()[0]) + 2
+    assert record(store, quota, nonce=nonce, until=ends_at).recorded
+    assert record(store, quota, until=ends_at + 600).recorded
     refused = record(store, quota)
     assert (refused.outcome, refused.limit) == (RecordOutcome.QUOTA_EXCEEDED, "outstanding")
     assert refused.retry_after in {1, 2}
-    wait_until(lambda: record(store, quota).recorded, "the first to expire")
-    wait_until(lambda: not client.exists(f"ik{{00}}:n:{nonce}"), "the end of that millisecond")
-    assert int(client.time()[0]) >= until
+    until(lambda: record(store, quota).recorded, "the first to expire")
+    until(lambda: not client.exists(f"ik{{00}}:n:{nonce}"), "the end of that millisecond")
+    assert int(client.time()[0]) >= ends_at
     assert record(store, quota).limit == "outstanding"
 
 
@@ -240,7 +241,7 @@ def test_the_limit_with_the_fewest_left_is_said_and_of_equals_the_one_that_refus
         quota = some_quota(rate=Rate(rate, 60), per_day=per_day, outstanding=outstanding)
         recordings = [
             record(store, quota),
-            store.record_batch([Entry(new_nonce(), "g", soon())], request=new_request(), quota=quota),
+            record_all(store, new_nonces(1), quota=quota),
         ]
         assert [(one.limit, one.remaining) for one in recordings] == [(nearest, 1), (nearest, 0)]
 
@@ -250,7 +251,7 @@ def test_what_one_limit_refuses_no_other_counts(client: redis.Redis, store: Redi
     assert record(store, quota).recorded
     assert {record(store, quota).limit for _ in range(9)} == {"rate"}
     assert value_at(client, f"ik{{00}}:q:{quota.subject_id}:d").endswith(":1")
-    assert {client.zcard(key) for key in client.scan_iter(f"*{quota.subject_id}:[ro]*")} == {1}
+    assert {client.zcard(key) for key in client.scan_iter(f"*{quota.subject_id}:[co]*")} == {1}
 
 
 def test_the_same_request_counts_once_and_is_a_yes_when_the_quota_is_used_up(store: RedisNonces) -> None:
@@ -273,9 +274,9 @@ def test_what_exists_counts_nothing_and_is_said_to_exist_when_the_quota_is_used_
 def test_a_nonce_that_is_recorded_again_after_its_end_counts_again(client: redis.Redis, store: RedisNonces) -> None:
     """A client may choose its v1 token, and the rate's window may be longer than a record's life."""
     quota, nonce = some_quota(rate=Rate(2, 600)), new_nonce()
-    until = int(client.time()[0]) + 1
-    assert record(store, quota, nonce=nonce, until=until).remaining == 1
-    wait_until(lambda: not client.exists(f"ik{{00}}:n:{nonce}"), "the record to end")
+    ends_at = int(client.time()[0]) + 1
+    assert record(store, quota, nonce=nonce, until=ends_at).remaining == 1
+    until(lambda: not client.exists(f"ik{{00}}:n:{nonce}"), "the record to end")
     assert record(store, quota, nonce=nonce).remaining == 0
     assert record(store, quota).limit == "rate"
 
@@ -338,7 +339,7 @@ def test_every_count_ends_by_itself(client: redis.Redis, store: RedisNonces) -> 
         record(store, quota, until=until + late)
     (outstanding,) = client.scan_iter(f"*{quota.subject_id}:o:*")
     assert client.expiretime(outstanding) == until + 60
-    assert 28 <= client.ttl(f"ik{{00}}:q:{quota.subject_id}:r") <= 31
+    assert 28 <= client.ttl(f"ik{{00}}:q:{quota.subject_id}:c") <= 31
     assert client.ttl(f"ik{{00}}:q:{quota.subject_id}:d") > 0
     assert len(keys_of(client, quota)) == 3
 
@@ -348,7 +349,7 @@ def test_no_more_entries_are_kept_than_a_limit_counts(client: redis.Redis, store
     quota = some_quota(rate=Rate(200, 600), outstanding=200)
     for _ in range(250):
         record(store, quota)
-    sets = list(client.scan_iter(f"*{quota.subject_id}:[ro]*"))
+    sets = list(client.scan_iter(f"*{quota.subject_id}:[co]*"))
     assert [client.zcard(key) for key in sets] == [200, 200]
     assert all(0 < (client.memory_usage(key) or 0) < 200 * 150 for key in sets)
 
@@ -396,7 +397,7 @@ def test_a_full_store_counts_nothing_and_what_is_spent_still_stops_being_outstan
         assert record(store, quota).recorded
 
 
-@pytest.mark.parametrize("what", ["r", "d", "o"])
+@pytest.mark.parametrize("what", ["c", "d", "o"])
 def test_a_count_that_cannot_be_read_is_an_outage_and_no_record(
     client: redis.Redis, store: RedisNonces, what: str
 ) -> None:

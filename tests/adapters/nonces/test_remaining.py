@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.nonces import new_nonce, new_request, soon
-from tests.support.valkey import APP_RIGHTS, Valkey, wait_until
+from tests.support.processes import until
+from tests.support.valkey import APP_RIGHTS, Valkey
 from tokensvc.adapters.nonces import fence
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
@@ -91,7 +92,7 @@ def test_what_has_ended_does_not_count(client: redis.Redis, store: RedisNonces) 
     record(store, quota, until=now + 2)
     record(store, quota, until=now + 600)
     assert store.remaining(quota) == Remaining(3, None, 3)
-    wait_until(lambda: store.remaining(quota) == Remaining(5, None, 4), "a window and a credential to end")
+    until(lambda: store.remaining(quota) == Remaining(5, None, 4), "a window and a credential to end")
 
 
 def test_what_ends_this_second_has_ended(client: redis.Redis, store: RedisNonces) -> None:
@@ -109,7 +110,7 @@ def test_what_ends_this_second_has_ended(client: redis.Redis, store: RedisNonces
         assert left.outstanding == 4
         return True
 
-    wait_until(seen_within_the_second)
+    until(seen_within_the_second)
 
 
 def test_the_count_of_yesterday_is_not_today_s(client: redis.Redis, store: RedisNonces) -> None:

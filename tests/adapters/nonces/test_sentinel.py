@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.load import LOAD_SECONDS, Load
+from tests.support.load import LOAD_SECONDS, Load, again
 from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.processes import until
 from tests.support.topologies import PRIMARY_NAME, SentinelTopology, has_caught_up
-from tests.support.valkey import wait_until
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.redis_client import connect
 from tokensvc.core.errors import Outage
@@ -43,18 +43,16 @@ def test_a_primary_that_is_killed_under_load(topology: SentinelTopology) -> None
     with contextlib.closing(connect(topology.url, connections=8)) as client:
         store = RedisNonces(client, chance=os.urandom, connections=8)
         with Load(store) as load:
-            wait_until(lambda: len(load.spent) >= REDEEMED * 3 // 4, "some load", within_seconds=LOAD_SECONDS)
+            until(lambda: len(load.spent) >= REDEEMED * 3 // 4, "some load", within_seconds=LOAD_SECONDS)
             topology.primary.kill()
             killed_at = time.monotonic()
-            wait_until(
-                lambda: len(load.since(killed_at + 0.3)) >= REDEEMED // 4, "it to heal", within_seconds=LOAD_SECONDS
-            )
-        again = load.spent_again()
-        store.ready()
-        assert again[Outcome.SPENT] == again[Outcome.FINISHED] == 0
-        assert again.total() == len(load.spent) >= 10_000
-        assert again[Outcome.REPLAYED] > 0, "of the new primary's own"
-        assert again[Outcome.STALE] > 0, "of the old primary's, which the new one has, and does not trust"
+            until(lambda: len(load.since(killed_at + 0.3)) >= REDEEMED // 4, "it to heal", within_seconds=LOAD_SECONDS)
+        outcomes = load.spent_again()
+        again(store.ready)
+        assert outcomes[Outcome.SPENT] == outcomes[Outcome.FINISHED] == 0
+        assert outcomes.total() == len(load.spent) >= 10_000
+        assert outcomes[Outcome.REPLAYED] > 0, "of the new primary's own"
+        assert outcomes[Outcome.STALE] > 0, "of the old primary's, which the new one has, and does not trust"
         assert load.longest_gap() < LONGEST_OUTAGE_SECONDS
         assert load.longest_call < LONGEST_CALL_SECONDS
         assert load.outages.total() > 0
@@ -69,13 +67,13 @@ def test_a_failover_by_hand_is_a_split_brain_for_a_while(topology: SentinelTopol
         for nonce in (issued, spent):
             at_old.record(nonce, grant="g", until=soon(), request=new_request())
         assert at_old.redeem(spent, request=new_request()).outcome is Outcome.SPENT
-        wait_until(lambda: all(has_caught_up(server, topology.primary) for server in topology.servers[1:]))
+        until(lambda: all(has_caught_up(server, topology.primary) for server in topology.servers[1:]))
         with contextlib.closing(connect(f"redis://127.0.0.1:{topology.ports[3]}", connections=1)) as sentinel:
             sentinel.execute_command("SENTINEL", "FAILOVER", PRIMARY_NAME)
-        wait_until(lambda: topology.ask_sentinel(topology.ports[3])["port"] != topology.ports[0], "the failover")
+        until(lambda: topology.ask_sentinel(topology.ports[3])["port"] != topology.ports[0], "the failover")
         with contextlib.closing(connect(topology.url, connections=2)) as new_client:
             at_new = RedisNonces(new_client, chance=os.urandom, connections=2)
-            wait_until(lambda: at_new_says(at_new, spent) is Outcome.STALE, "the new primary to be asked")
+            until(lambda: at_new_says(at_new, spent) is Outcome.STALE, "the new primary to be asked")
             outcomes = [store.redeem(issued, request=new_request()).outcome for store in (at_old, at_new, at_old)]
     assert outcomes[1] is Outcome.STALE
     assert outcomes.count(Outcome.SPENT) <= 1

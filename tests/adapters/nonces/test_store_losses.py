@@ -16,7 +16,8 @@ import redis
 
 from tests.support.load import LOAD_SECONDS, Load, again
 from tests.support.nonces import new_nonce, new_request, soon
-from tests.support.valkey import Valkey, wait_until
+from tests.support.processes import until
+from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import fence
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.core.errors import Outage
@@ -89,7 +90,7 @@ def test_a_full_disk_ends_the_server_and_costs_nothing_that_was_answered() -> No
         server.start()  # there is room again
         assert min(len(issued), len(spent)) > 100
         fence.rebind(client, 0, "new-one-")
-        wait_until(lambda: is_ready(store), "the breaker to close")
+        until(lambda: is_ready(store), "the breaker to close")
         assert redeem(store, spent) == {Outcome.REPLAYED: len(spent)}
         assert redeem(store, issued) == {Outcome.SPENT: len(issued)}
 
@@ -138,15 +139,13 @@ def test_a_server_that_hangs_for_five_seconds_under_load() -> None:
     """Everybody is told so in time; when it goes on, so does all: it is the same server, and nothing is stale."""
     with Valkey(appendonly="yes") as server, store_over(server) as (_, store):
         with Load(store, threads=THREADS) as load:
-            wait_until(lambda: len(load.spent) >= 200, "some load", within_seconds=LOAD_SECONDS)
+            until(lambda: len(load.spent) >= 200, "some load", within_seconds=LOAD_SECONDS)
             server.pause()
             hung_at = time.monotonic()
-            wait_until(lambda: time.monotonic() - hung_at >= HANG_SECONDS)
+            until(lambda: time.monotonic() - hung_at >= HANG_SECONDS)
             refused = load.outages.total()
             server.resume()
-            wait_until(
-                lambda: len(load.since(hung_at + HANG_SECONDS)) >= 200, "it to go on", within_seconds=LOAD_SECONDS
-            )
+            until(lambda: len(load.since(hung_at + HANG_SECONDS)) >= 200, "it to go on", within_seconds=LOAD_SECONDS)
         assert refused > THREADS
         assert load.longest_call < LONGEST_CALL_SECONDS
         assert set(load.refused) == set()

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.nonces import new_nonce, new_request, soon
+from tests.support.processes import until
 from tests.support.tls import Certificate, make_certificate
 from tests.support.tls_redis import TlsServer
 from tests.support.topologies import PRIMARY_NAME
-from tests.support.valkey import wait_until
 from tokensvc.adapters.nonces.store import RedisNonces
 from tokensvc.adapters.nonces.trial import try_out
 from tokensvc.adapters.redis_client import Cluster, connect_any
@@ -103,7 +103,7 @@ def test_sentinels_and_their_primary_with_passwords_of_their_own(certificate: Ce
         TlsServer(certificate, "sentinels-password", sentinel_of=primary) as sentinel,
     ):
         place = f"rediss+sentinel://:{PASSWORD}@127.0.0.1:{sentinel.port}/{PRIMARY_NAME}?{primary.files}"
-        wait_until(lambda: sentinel.command("SENTINEL", "CKQUORUM", PRIMARY_NAME) is not None, "the sentinel")
+        until(lambda: sentinel.command("SENTINEL", "CKQUORUM", PRIMARY_NAME) is not None, "the sentinel")
         assert_spends_once(f"{place}&sentinel_password=sentinels-password")
         with store_at(f"{place}&sentinel_password=another") as store, pytest.raises(Outage):
             store.ready()
@@ -113,7 +113,7 @@ def test_a_cluster(certificate: Certificate) -> None:
     """Its map names the port for TLS. One node has all slots here."""
     with TlsServer(certificate, PASSWORD, cluster_enabled="yes", cluster_config_file="nodes.conf") as node:
         node.command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        wait_until(lambda: b"cluster_state:ok" in _info(node), "the cluster")
+        until(lambda: b"cluster_state:ok" in _info(node), "the cluster")
         assert_spends_once(node.url.replace("rediss://", "rediss+cluster://"))
 
 

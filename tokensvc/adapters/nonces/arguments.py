@@ -10,7 +10,6 @@ from typing import Final
 from tokensvc.core.quotas import Quota
 from tokensvc.core.uses import ONCE, Uses
 from tokensvc.core.watermarks import Origin
-from tokensvc.ports import Entry
 
 _REQUEST: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
@@ -60,14 +59,13 @@ def quota_arguments(quota: Quota) -> tuple[str, ...]:
     return (quota.subject_id, *("" if limit is None else str(limit) for limit in limits))
 
 
-def batch_texts(entries: Sequence[Entry]) -> list[str]:
-    """The grants and untils as record_batch.lua takes them: how many there are that differ, these, and if that is not
-    one for all, the place (from 1) of each entry's own.
+def batch_texts(grant: str, untils: Sequence[int]) -> list[str]:
+    """The grant and its untils as record_batch.lua takes them: how many there are that differ, these, each after the
+    grant, and if that is not one for all, for each record the place (from 1) of its own.
     """
-    places: dict[tuple[str, int], int] = {}
-    each = [places.setdefault((entry.grant, entry.until), len(places) + 1) for entry in entries]
-    texts = [str(len(places)), *(text for grant, until in places for text in (grant, time_text(until)))]
-    return texts if len(places) == 1 else [*texts, *map(str, each)]
+    places = {until: str(place) for place, until in enumerate(dict.fromkeys(untils), 1)}
+    texts = [str(len(places)), *(text for until in places for text in (grant, time_text(until)))]
+    return texts if len(places) == 1 else [*texts, *map(places.__getitem__, untils)]
 
 
 def origin_texts(origin: Origin | None) -> tuple[str, str]:

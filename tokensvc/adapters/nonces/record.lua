@@ -8,91 +8,100 @@
 -- {rate | per_day | outstanding, seconds to wait} |
 -- {exists | stale | late | fenced | hidden}.
 -- fence.lua
--- records.lua
+-- clock.lua
 -- issuing.lua
--- quotas.lua
 local epoch, why = fence(KEYS[1])
-local time = redis.call('TIME')
-local second, now = tonumber(time[1]), time[1] * 1000000 + time[2]
-local day = math.floor(second / 86400)
-
--- Returns whether it is recorded just now; and if not, what it is answered.
-local function put(key, owner, request, grant, til, uses)
-  -- SET takes a time that has passed without complaint, and the record is gone at once.
-  if tonumber(til) <= second then return false, {'late'} end
-  if redis.call('SET', key, issued(epoch, owner, uses, grant), 'NX', 'EXAT', til) then return true end
-  local state, written_in, by = read(key)
-  if (state ~= 'I' and state ~= 'M') or by ~= request then return false, {'exists'} end
-  -- The same request again. Lifting its record into this epoch would lead back to I what may have been spent since.
-  return false, {written_in == epoch and 'recorded' or 'stale'}
-end
-
--- The lowest score that has to go until fewer than the limit are left.
-local function in_the_way(key, count, limit)
-  return tonumber(redis.call('ZRANGE', key, count - limit, count - limit, 'WITHSCORES')[2])
-end
-
--- Looks whether one more fits, by this server's clock, and notes it. What takes longest to pass is said first.
-local function put_and_count(key, request, grant, til, uses, subject, rate, window, per_day, outstanding)
-  local owner, nonce = request, string.sub(key, -22)
-  local rate_key, day_key, outstanding_key
-  local today, open, lately = 0, 0, 0
-  local full, wait
-  local left, nearest = math.huge, nil
-
-  if per_day then
-    day_key = quota_key(KEYS[1], subject, 'd')
-    local of, count = string.match(redis.call('GET', day_key) or '', '^(%d+):(%d+)$')
-    if tonumber(of) == day then today = tonumber(count) end
-    left, nearest = per_day - today, 'per_day'
-    if left <= 0 then full, wait = 'per_day', (day + 1) * 86400 - second end
-  end
-  if outstanding and not full then
-    owner, outstanding_key = request .. subject, quota_key(KEYS[1], subject, 'o:' .. epoch)
-    redis.call('ZREMRANGEBYSCORE', outstanding_key, '-inf', second)
-    open = redis.call('ZCARD', outstanding_key)
-    if outstanding - open < left then left, nearest = outstanding - open, 'outstanding' end
-    if left <= 0 then full, wait = 'outstanding', in_the_way(outstanding_key, open, outstanding) - second end
-  end
-  if rate and not full then
-    rate_key = quota_key(KEYS[1], subject, 'r')
-    redis.call('ZREMRANGEBYSCORE', rate_key, '-inf', string.format('%.0f', now - window * 1000000))
-    lately = redis.call('ZCARD', rate_key)
-    if rate - lately < left then left, nearest = rate - lately, 'rate' end
-    if left <= 0 then
-      full, wait = 'rate', math.ceil((in_the_way(rate_key, lately, rate) - now) / 1000000 + window)
-    end
-  end
-  -- One that is on record was counted with it, and is answered as such.
-  if full and not redis.call('GET', key) then return {full, wait} end
-
-  local is_new, answer = put(key, owner, request, grant, til, uses)
-  if not is_new then return answer end
-  if per_day then redis.call('SET', day_key, day .. ':' .. (today + 1), 'EXAT', (day + 1) * 86400) end
-  if outstanding then
-    redis.call('ZADD', outstanding_key, til, nonce)
-    keep(outstanding_key, open, til)
-  end
-  if rate then
-    -- Not by the nonce alone: a client may choose one again, once its record has ended, and that counts again.
-    redis.call('ZADD', rate_key, string.format('%.0f', now), nonce .. request)
-    keep(rate_key, lately, second + window + 1)
-  end
-  return {'recorded', left - 1, nearest}
-end
-
-local function record(key, request, grant, til, uses, subject, rate, window, per_day, outstanding)
-  if not epoch then return {why} end
-  if subject ~= '' then
-    return put_and_count(key, request, grant, til, uses, subject, tonumber(rate), tonumber(window), tonumber(per_day),
-      tonumber(outstanding))
-  end
-  local is_new, answer = put(key, request, request, grant, til, uses)
-  return is_new and {'recorded'} or answer
-end
-
 local answers = {}
-for number = 1, #KEYS - 1 do
-  answers[number] = record(KEYS[number + 1], unpack(ARGV, 9 * number - 8, 9 * number))
+if not epoch then
+  for number = 1, #KEYS - 1 do answers[number] = {why} end
+  return answers
 end
+local second, now = clock()
+
+local function put(key, owner, grant, til, uses)
+  -- In milliseconds, as the server writes it to its file.
+  return redis.call('SET', key, issued(epoch, owner, uses, grant), 'NX', 'PXAT', til .. '000')
+end
+
+-- SET takes a time that has passed without complaint, and the record is gone at once.
+local function is_late(til) return tonumber(til) <= second end
+
+-- What is answered for one that is there: to the same request, what it was answered before.
+local function found(key, request)
+  local state, written_in, by = read(key)
+  if (state ~= 'I' and state ~= 'M') or by ~= request then return {'exists'} end
+  -- The same request again. Lifting its record into this epoch would lead back to I what may have been spent since.
+  return {written_in == epoch and 'recorded' or 'stale'}
+end
+
+local function record(key, request, grant, til, uses)
+  if is_late(til) then return {'late'} end
+  if put(key, request, grant, til, uses) then return {'recorded'} end
+  return found(key, request)
+end
+
+local is_any_counted = false
+for place = 5, #ARGV, 9 do is_any_counted = is_any_counted or ARGV[place] ~= '' end
+if not is_any_counted then
+  for number = 1, #KEYS - 1 do
+    local place = 9 * number - 8
+    answers[number] = record(KEYS[number + 1], ARGV[place], ARGV[place + 1], ARGV[place + 2], ARGV[place + 3])
+  end
+  return answers
+end
+
+-- there.lua
+-- counting.lua
+-- By subject, what is decided and not written yet: one quota's. And what is twice in the call.
+local open, seen, any_there = {}, {}, is_any_there()
+
+local function write(subject)
+  local counts = open[subject]
+  open[subject] = nil
+  if #counts.records == 0 then return end
+  count(counts, #counts.records, counts.ends, counts.latest)
+  for _, one in ipairs(counts.records) do put(unpack(one)) end
+end
+
+-- Where the nearest limit is used up, or another quota's is asked for, what is decided is written, and looked at anew.
+local function counts_of(subject, rate, window, per_day, outstanding)
+  local counts = open[subject]
+  if counts then
+    local is_same = counts.quota[1] == rate and counts.quota[2] == window and counts.quota[3] == per_day
+      and counts.quota[4] == outstanding
+    if is_same and (counts.refused or counts.left > 0) then return counts end
+    write(subject)
+  end
+  counts = look(1, subject, tonumber(rate), tonumber(window), tonumber(per_day), tonumber(outstanding))
+  counts.quota, counts.records, counts.ends, counts.latest = {rate, window, per_day, outstanding}, {}, {}, 0
+  open[subject] = counts
+  return counts
+end
+
+local function record_and_count(key, request, grant, til, uses, subject, ...)
+  local counts, is_there = counts_of(subject, ...), any_there and redis.call('GET', key)
+  -- One that is on record was counted with it, and is answered as such.
+  if counts.refused and not is_there then return counts.refused end
+  if is_late(til) then return {'late'} end
+  if is_there then return found(key, request) end
+  local number, owner = #counts.records + 1, request
+  if counts.outstanding_key then
+    owner, counts.latest = request .. subject, math.max(counts.latest, tonumber(til))
+    counts.ends[2 * number - 1], counts.ends[2 * number] = til, string.sub(key, -22)
+  end
+  counts.records[number], counts.left = {key, owner, grant, til, uses}, counts.left - 1
+  return {'recorded', counts.left, counts.nearest}
+end
+
+for number = 1, #KEYS - 1 do
+  local key, place = KEYS[number + 1], 9 * number - 8
+  if seen[key] then
+    for subject in pairs(open) do write(subject) end
+    any_there = true
+  end
+  seen[key] = true
+  local one = ARGV[place + 4] == '' and record or record_and_count
+  answers[number] = one(key, unpack(ARGV, place, place + 8))
+end
+for subject in pairs(open) do write(subject) end
 return answers

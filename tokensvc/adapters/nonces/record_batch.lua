@@ -7,15 +7,14 @@
 -- {rate | per_day | outstanding, seconds to wait} |
 -- {again, text of the receipt} | {exists, places from 0 …} | {stale | late | fenced | hidden}.
 -- fence.lua
--- records.lua
+-- clock.lua
 -- issuing.lua
--- quotas.lua
+-- there.lua
 local epoch, why = fence(KEYS[1])
 if not epoch then return {why} end
-local time = redis.call('TIME')
-local second, now = tonumber(time[1]), time[1] * 1000000 + time[2]
+local second, now = clock()
+-- counting.lua
 local request, subject = ARGV[1], ARGV[2]
-local rate, window, per_day, outstanding = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 
 -- The receipt of another epoch is of credentials that are stale: the batch is recorded anew.
 local receipt = ARGV[8] ~= '' and string.sub(KEYS[1], 1, -2) .. 'b:' .. ARGV[8]
@@ -31,14 +30,6 @@ local function until_of(kind) return ARGV[11 + 2 * kind] end
 
 for kind = 1, kinds do
   if tonumber(until_of(kind)) <= second then return {'late'} end
-end
-
--- As a rule none is there, and one look tells. Where EXISTS is not allowed, each is read.
-local function is_any_there()
-  for first = 2, #KEYS, 1000 do  -- unpack takes less than 8,000
-    if redis.pcall('EXISTS', unpack(KEYS, first, math.min(first + 999, #KEYS))) ~= 0 then return true end
-  end
-  return false
 end
 
 -- A record of this request was counted with it, by a call whose reply was lost, and is left as it is.
@@ -57,62 +48,34 @@ end
 if #known > 1 then return known end
 if #fresh == 0 then return {'recorded'} end
 
-local many_left, nearest, today, day = math.huge, nil, 0, math.floor(second / 86400)
-local open, lately = 0, 0
-local rate_key, day_key = quota_key(KEYS[1], subject, 'r'), quota_key(KEYS[1], subject, 'd')
-local outstanding_key = quota_key(KEYS[1], subject, 'o:' .. epoch)
-
-local function fit(name, limit, count)
-  if limit - count - #fresh < many_left then many_left, nearest = limit - count - #fresh, name end
-  return count + #fresh <= limit
-end
--- The lowest score that has to go until all fit; the highest there is if that is not enough, nothing if there is none.
-local function in_the_way(key, count, limit)
-  local last = math.min(count + #fresh - limit, count) - 1
-  return tonumber(redis.call('ZRANGE', key, last, last, 'WITHSCORES')[2])
-end
-
-if per_day then
-  local of, count = string.match(redis.call('GET', day_key) or '', '^(%d+):(%d+)$')
-  if tonumber(of) == day then today = tonumber(count) end
-  if not fit('per_day', per_day, today) then return {'per_day', (day + 1) * 86400 - second} end
-end
-if outstanding then
-  redis.call('ZREMRANGEBYSCORE', outstanding_key, '-inf', second)
-  open = redis.call('ZCARD', outstanding_key)
-  if not fit('outstanding', outstanding, open) then
-    return {'outstanding', (in_the_way(outstanding_key, open, outstanding) or second + 1) - second}
+local counts, owner
+if subject ~= '' then
+  local rate, window, per_day, outstanding = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+  counts = look(#fresh, subject, rate, window, per_day, outstanding)
+  if counts.refused then return counts.refused end
+  local ends, latest = {}, 0
+  if outstanding then
+    for number = 1, #fresh do
+      local til = until_of(kind_of(fresh[number]))
+      ends[2 * number - 1], ends[2 * number] = til, string.sub(KEYS[fresh[number] + 2], -22)
+      latest = math.max(latest, tonumber(til))
+    end
+    owner = request .. subject
   end
-end
-if rate then
-  redis.call('ZREMRANGEBYSCORE', rate_key, '-inf', string.format('%.0f', now - window * 1000000))
-  lately = redis.call('ZCARD', rate_key)
-  if not fit('rate', rate, lately) then
-    return {'rate', math.ceil(((in_the_way(rate_key, lately, rate) or now) - now) / 1000000 + window)}
-  end
+  count(counts, #fresh, ends, latest)
 end
 
--- What is the same for many is made once, and each count is one command.
-local owner, values, ends = outstanding and request .. subject or request, {}, {}
+-- What is the same for many is made once.
+local values, ends = {}, {}
 for kind = 1, kinds do
-  values[kind], ends[kind] = issued(epoch, owner, ARGV[7], ARGV[10 + 2 * kind]), until_of(kind) .. '000'
+  values[kind], ends[kind] = issued(epoch, owner or request, ARGV[7], ARGV[10 + 2 * kind]), until_of(kind) .. '000'
 end
-local by_end, by_now, time_text, sub = {}, {}, string.format('%.0f', now), string.sub
 for number = 1, #fresh do
   local place = fresh[number]
-  local key, kind = KEYS[place + 2], kind_of(place)
+  local kind = kind_of(place)
   -- In milliseconds, as the server writes it to its file.
-  redis.call('SET', key, values[kind], 'PXAT', ends[kind])
-  if outstanding then by_end[2 * number - 1], by_end[2 * number] = until_of(kind), sub(key, -22) end
-  if rate then by_now[2 * number - 1], by_now[2 * number] = time_text, sub(key, -22) .. request end
+  redis.call('SET', KEYS[place + 2], values[kind], 'PXAT', ends[kind])
 end
-if outstanding then redis.call('ZADD', outstanding_key, unpack(by_end)) end
-if rate then redis.call('ZADD', rate_key, unpack(by_now)) end
-if per_day then redis.call('SET', day_key, day .. ':' .. (today + #fresh), 'EXAT', (day + 1) * 86400) end
-if outstanding then
-  redis.call('EXPIREAT', outstanding_key, redis.call('ZRANGE', outstanding_key, -1, -1, 'WITHSCORES')[2])
-end
-if rate then keep(rate_key, lately, second + window + 1) end
 if receipt then redis.call('SET', receipt, value_of('D', epoch, request, ARGV[9]), 'EXAT', ARGV[10]) end
-if many_left == math.huge then return {'recorded'} end
-return {'recorded', many_left, nearest}
+if not counts then return {'recorded'} end
+return {'recorded', counts.left - #fresh, counts.nearest}

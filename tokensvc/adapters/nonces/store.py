@@ -16,13 +16,13 @@ from tokensvc.core.nonces import NonceId
 from tokensvc.core.quotas import Quota, Remaining
 from tokensvc.core.uses import ONCE, Uses
 from tokensvc.core.watermarks import Origin, Watermark
-from tokensvc.ports import Audit, Chance, Clock, Entry, Outcome, Receipt, Recording, RecordOutcome, Redemption, Standing
+from tokensvc.ports import Audit, Chance, Clock, Outcome, Receipt, Recording, RecordOutcome, Redemption, Standing
 
 from . import scripts
 from .answers import UNRECORDED, recording_of
 from .arguments import NO_QUOTA, batch_texts, checked, lease_text, origin_texts, quota_arguments, time_text, uses_text
 from .census import Census
-from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key, stand_in
+from .keys import MAX_BUCKETS, bucket_of, epoch_key, nonce_key, nonce_keys, places_by_bucket, stand_in
 from .questions import Observe, Questions
 from .readiness import Readiness
 from .retries import RETRY_SHARE
@@ -147,8 +147,10 @@ class RedisNonces:
 
     def record_batch(
         self,
-        entries: Sequence[Entry],
+        nonces: Sequence[NonceId],
         *,
+        grant: str,
+        untils: Sequence[int],
         request: str,
         quota: Quota | None = None,
         uses: Uses = ONCE,
@@ -160,20 +162,16 @@ class RedisNonces:
         and one decision a bucket. What came before a bucket that refuses stays on record, and is handed out to nobody.
         """
         recording = Recording(RecordOutcome.RECORDED)
-        places_in: dict[int, list[int]] = {}
-        for place, entry in enumerate(entries):
-            places_in.setdefault(bucket_of(entry.nonce, self._buckets), []).append(place)
-        buckets = sorted(places_in)
+        buckets = places_by_bucket(nonces, self._buckets)
         counted = () if quota is None else quota_arguments(quota)
         if (receipt is not None and len(buckets) > 1) or (
-            quota is not None and counted and buckets != [self._home(quota.subject_id)]
+            quota is not None and counted and list(buckets) != [self._home(quota.subject_id)]
         ):
             raise ValueError("A batch with a quota or a receipt is in one bucket, its subject's.")
         kept = ("", "", "") if receipt is None else (receipt.name, receipt.text, time_text(receipt.until))
-        for bucket in buckets:
-            places = places_in[bucket]
-            keys = [epoch_key(bucket), *(nonce_key(entries[place].nonce, bucket) for place in places)]
-            texts = batch_texts([entries[place] for place in places])
+        for bucket, places in buckets.items():
+            keys = [epoch_key(bucket), *nonce_keys([nonces[place] for place in places], bucket)]
+            texts = batch_texts(grant, [untils[place] for place in places])
             arguments = [checked(request), *(counted or NO_QUOTA), uses_text(uses), *kept, *texts]
             word, *rest = self._questions.put(scripts.RECORD_BATCH, bucket, keys, arguments)
             if word == "exists":
