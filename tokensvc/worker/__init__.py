@@ -11,13 +11,14 @@ from __future__ import annotations
 import gc
 from typing import Any, Final
 
-from gevent import socket
+from gevent import get_hub, socket
 from gunicorn import util
 from gunicorn.config import Config
 from gunicorn.workers.ggevent import GeventWorker
 
 from .connection import Connection
 from .heads import Heads
+from .outbox import Outbox
 
 _AS_BY_DEFAULT: Final = ("http2_cleartext", "post_request", "pre_request", "protocol", "proxy_protocol")
 
@@ -34,6 +35,7 @@ class Worker(GeventWorker):  # type: ignore[misc] # gunicorn has no types
             self.cfg.limit_request_field_size,
             self.cfg.secure_scheme_headers,
         )
+        self.outbox = Outbox(get_hub().loop)
         self._listeners = {listener: _Listener(listener.getsockname()) for listener in self.sockets}
         gc.disable()  # modules stay: each look for garbage among them finds none, and is a twentieth of the start
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -40,10 +40,21 @@ _SAME_AGAIN: Final = frozenset(
 
 
 class Answer:
-    """Begun by the application, by `start`. Then `keeps` says whether the connection may be kept after it."""
+    """Begun by the application, by `start`. Then `keeps` says whether the connection may be kept after it.
 
-    def __init__(self, client: socket.socket, cfg: Any, environ: dict[str, Any], *, may_keep: bool) -> None:  # noqa: ANN401 - gunicorn's
-        self._client, self._cfg, self._environ = client, cfg, environ
+    One that keeps it and is sent as it is, is handed to `leave`, which sends it soon.
+    """
+
+    def __init__(
+        self,
+        client: socket.socket,
+        cfg: Any,  # noqa: ANN401 - gunicorn's
+        environ: dict[str, Any],
+        leave: Callable[[bytes], None],
+        *,
+        may_keep: bool,
+    ) -> None:
+        self._client, self._cfg, self._environ, self._leave = client, cfg, environ, leave
         self._status: str | None = None
         self._fields: list[tuple[str, str]] = []
         self._by_gunicorn: Response | None = None
@@ -70,9 +81,10 @@ class Answer:
         kept = "keep-alive" if self.keeps else "close"
         always = f"Server: {SERVER}\r\nDate: {_date(second)}\r\nConnection: {kept}\r\n"
         whole = f"HTTP/1.1 {self._status}\r\n{always}{fields}\r\n".encode("latin-1") + body
-        sent = self._client.send(whole)
-        if sent < len(whole):
-            self._client.sendall(whole[sent:])
+        if self.keeps:
+            self._leave(whole)
+        else:
+            self._client.sendall(whole)
 
     @property
     def has_begun(self) -> bool:

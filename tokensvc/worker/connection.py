@@ -1,7 +1,8 @@
 """One connection, as long as its requests are plain.
 
 Its greenlet sleeps between requests on a watcher that stays where it is: to ask anew for each request whether there is
-something to read, and by a timer of its own, would cost as much as reading it.
+something to read, and by a timer of its own, would cost as much as reading it. It waits there already while its answer
+is in the outbox, and is woken only if that could not leave at once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from gunicorn.http.wsgi import base_environ
 
 from .answer import Answer
 from .heads import MOST_BYTES, Heads, NotPlain
+from .outbox import Outbox
 
 _READ: Final = 1
 _MOST_AT_ONCE: Final = 65536
@@ -31,6 +33,7 @@ class Server(Protocol):
     cfg: Any
     log: Any
     wsgi: Any
+    outbox: Outbox
 
     def count(self) -> bool:
         """Count one request, and answer whether its connection may be kept."""
@@ -62,6 +65,7 @@ class Connection:
         self._hub = get_hub()
         self._me = getcurrent()
         self._waits = False
+        self._unsent, self._is_stuck = b"", False
         self._until = 0.0
         self._readable = self._hub.loop.io(client.fileno(), _READ)
         self._timer = self._hub.loop.timer(server.cfg.keepalive)
@@ -78,6 +82,9 @@ class Connection:
         except (GreenletExit, SystemExit):
             return None
         finally:
+            self._waits = False
+            if self._unsent:  # it is ended in the very turn of its answer
+                self._server.outbox.empty()
             for watcher in (self._readable, self._timer):
                 watcher.stop()
                 watcher.close()
@@ -90,6 +97,8 @@ class Connection:
                 data = self._read()
                 if not data:
                     return None
+            elif self._unsent:
+                self._send_rest()
             head = data.find(b"\r\n\r\n")
             try:
                 asked = self._heads.environ(data[:head]) if head >= 0 else None
@@ -119,10 +128,12 @@ class Connection:
 
     def _read(self, most: int = MOST_BYTES) -> bytes:
         """What comes next; nothing at the end, or if nothing has come in time."""
-        if not self._readable.active:
-            self._readable.start(self._on_readable)
-        self._waits = True
-        if self._hub.switch():
+        came = self._wait()
+        while self._unsent:
+            self._send_rest()
+            self._until = self._hub.loop.now() + self._server.cfg.keepalive
+            came = self._wait()
+        if came:
             return bytes(self._client.recv(most))
         self._client.setblocking(False)  # if the loop stood still, time and bytes may have come together
         try:
@@ -131,6 +142,44 @@ class Connection:
             return b""
         finally:
             self._client.setblocking(True)
+
+    def _wait(self) -> bool:
+        """Until there is something to read, or not in time, or an answer could not leave."""
+        if self._is_stuck:
+            return False
+        if not self._readable.active:
+            self._readable.start(self._on_readable)
+        self._waits = True
+        return bool(self._hub.switch())
+
+    def leave(self) -> None:
+        """Send what is unsent, as the outbox wants it. What does not go at once, or at all, is for the greenlet."""
+        self._client.setblocking(False)
+        try:
+            self._unsent = self._unsent[self._client.send(self._unsent) :]
+        except OSError:
+            pass  # it finds the same
+        finally:
+            self._client.setblocking(True)
+        if self._unsent:
+            self._is_stuck = True
+            self._hub.loop.run_callback(self._on_stuck)
+
+    def _put_out(self, answer: bytes) -> None:
+        self._unsent = answer
+        self._server.outbox.put(self)
+
+    def _send_rest(self) -> None:
+        """Of an answer before the next one, however long its reader takes."""
+        self._server.outbox.empty()  # it may be there yet
+        rest, self._unsent, self._is_stuck = self._unsent, b"", False
+        if rest:
+            self._client.sendall(rest)
+
+    def _on_stuck(self) -> None:
+        if self._waits and self._is_stuck:
+            self._waits = False
+            self._me.switch(False)
 
     def _on_readable(self) -> None:
         if self._waits:
@@ -155,7 +204,7 @@ class Connection:
         if self._named_by_host:
             name, *port = asked["HTTP_HOST"].split(":")
             environ["SERVER_NAME"], environ["SERVER_PORT"] = name, port[0] if port else "80"
-        answer = Answer(self._client, self._server.cfg, environ, may_keep=self._server.count())
+        answer = Answer(self._client, self._server.cfg, environ, self._put_out, may_keep=self._server.count())
         try:
             pieces = self._server.wsgi(environ, answer.start)
             try:
@@ -166,6 +215,8 @@ class Connection:
         except OSError:
             raise
         except Exception as exc:
+            if self._unsent:
+                self._send_rest()
             if answer.has_begun:
                 self._server.log.exception("Error handling request")
             else:
