@@ -26,6 +26,8 @@ NESTED = b"[" * 17 + b"]" * 17
         (b"1e999", "too large"),
         (b'"\\ud800"', "surrogate"),
         (b'{"\\udc00":1}', "surrogate"),
+        (b'{"\\udc00":"x"}', "surrogate"),
+        (b'{"a":"\\ud800"}', "surrogate"),
         (b"[" * 18 + b"]" * 18, "nested"),
         (b"[" * 100_000, "nested"),
         (b'{"a":' * 17 + b'"x"' + b"}" * 17, "nested"),

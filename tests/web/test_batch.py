@@ -14,6 +14,11 @@ from werkzeug.test import TestResponse
 from tests.support.app import Service, Tables
 from tests.support.valkey import Valkey
 from tokensvc.adapters.nonces import scripts
+from tokensvc.adapters.nonces.keys import nonce_key
+from tokensvc.core import jws
+from tokensvc.core.nonces import nonce_id
+from tokensvc.core.v2 import signing_input
+from tokensvc.core.window import LEEWAY_SECONDS, MARGIN_SECONDS
 from tokensvc.web.batch import MOST_BYTES
 
 from .conftest import ServiceMaker, problem_of
@@ -123,6 +128,17 @@ def test_equal_uploads_get_credentials_that_differ_as_far_as_there_is_room(make_
     for token in (tokens[0], tokens[-1]):
         assert service.upload_v2(token, **name).status_code == 200
     assert "error" in v2(service, name).get_json()["credentials"][0]
+
+
+def test_one_that_is_moved_back_is_on_record_as_long_as_it_could_be_accepted(service: Service) -> None:
+    name = {"fileName": f"{os.urandom(6).hex()}.png"}
+    ends = set()
+    for item in v2(service, name, name, name).get_json()["credentials"]:
+        expires_at = json.loads(jws.decode(item["token"].split(".")[1]))["exp"]
+        nonce = nonce_id("default", "v2", signing_input(item["token"]))
+        assert service.redis.expiretime(nonce_key(nonce, 0)) == expires_at + LEEWAY_SECONDS + MARGIN_SECONDS
+        ends.add(expires_at)
+    assert len(ends) == 3
 
 
 def test_the_whole_batch_is_one_call_of_the_store(make_service: ServiceMaker) -> None:
