@@ -35,8 +35,8 @@ NAMED = {
 @pytest.mark.parametrize(
     ("name", "sha"),
     [
-        ("record", "d5674414aef420714bff121a3cc60fb749a9de22"),
-        ("record_batch", "d9f48b349b213d75156d1555dd1648ff2b1686f1"),
+        ("record", "f6226ec6068de05e8da0d0176a38efd167151cda"),
+        ("record_batch", "abf36d5b1d8751be503769cb90aa2010569f3423"),
         ("redeem", "848c3f516f4de4740524aeea68b03f64e0eb1ccf"),
         ("commit", "1767a079944a956096963b031d8371f0f50a34ed"),
         ("release", "af9b3f40bed19066b590c6dacd9c405666ad3400"),

@@ -79,9 +79,12 @@ class Naive:
         return ["recorded", left - number, nearest]
 
     def count(self, quota: Quota, now: int, until: int, number: int) -> None:
-        day = now // SECOND // DAY_SECONDS
+        second = now // SECOND
+        day = second // DAY_SECONDS
         if quota.rate is not None:
-            self.times = self.lately(quota.rate, now) + [now] * number
+            # What has passed goes once a second: another quota of this subject may have a longer window.
+            is_same_second = bool(self.times) and max(self.times) // SECOND == second
+            self.times = (self.times if is_same_second else self.lately(quota.rate, now)) + [now] * number
         if quota.per_day is not None:
             self.days = [one for one in self.days if one == day] + [day] * number  # one day is kept
         if quota.outstanding is not None:

@@ -18,7 +18,7 @@ end
 local function bring_back(key, total)
   local before = counted_before(key, now)
   -- In this order: a set that became empty would have lost its end.
-  redis.call('ZADD', key, string.format('%.0f', now), entry_of(total, total - before))
+  redis.call('ZADD', key, string.format('%d', now), entry_of(total, total - before))
   redis.call('ZREMRANGEBYSCORE', key, after(now), '+inf')
 end
 
@@ -36,7 +36,11 @@ end
 -- or with what `refused` them: the limit, and the seconds until all would fit, or until none is left in the way.
 -- What takes longest to pass is said first.
 local function look(number, subject, rate, window, per_day, outstanding)
-  local counts = {left = math.huge}
+  -- With room for all that is told of it: a table that grows is made anew each time.
+  local counts = {
+    left = math.huge, nearest = false, refused = false, day_key = false, today = 0, outstanding_key = false, open = 0,
+    rate_key = false, window = window, total = 0, latest = 0, quota = false, records = false, ends = false, last_end = 0,
+  }
   if per_day then
     counts.day_key = quota_key(KEYS[1], subject, 'd')
     counts.today = issued_on(day, counts.day_key)
@@ -63,7 +67,7 @@ local function look(number, subject, rate, window, per_day, outstanding)
     local key, since = quota_key(KEYS[1], subject, 'c'), now - window * 1000000
     local lately, total, latest = counted_since(key, since)
     if latest > now then bring_back(key, total) end
-    counts.rate_key, counts.window, counts.lately, counts.total = key, window, lately, total
+    counts.rate_key, counts.total, counts.latest = key, total, latest
     if rate - lately < counts.left then counts.left, counts.nearest = rate - lately, 'rate' end
     if counts.left < number then
       local first = lately == 0 and now or time_of(key, total - lately + math.min(lately + number - rate, lately))
@@ -74,19 +78,22 @@ local function look(number, subject, rate, window, per_day, outstanding)
 end
 
 -- Counts so many that fit. `ends`, of use only where what is outstanding is counted: the end of each and its nonce, and
--- `latest`, the last of these ends.
-local function count(counts, number, ends, latest)
+-- `last_end`, the last of these ends.
+local function count(counts, number, ends, last_end)
   if counts.day_key then
     redis.call('SET', counts.day_key, day .. ':' .. (counts.today + number), 'EXAT', (day + 1) * 86400)
   end
   if counts.outstanding_key then
     redis.call('ZADD', counts.outstanding_key, unpack(ends))
-    keep(counts.outstanding_key, counts.open, latest)
+    keep(counts.outstanding_key, counts.open, last_end)
   end
   if counts.rate_key then
-    local time = string.format('%.0f', now)
-    redis.call('ZREMRANGEBYSCORE', counts.rate_key, '-inf', string.format('%.0f', now - counts.window * 1000000))
-    redis.call('ZADD', counts.rate_key, time, entry_of(counts.total + number, number))
-    keep(counts.rate_key, counts.lately, second + counts.window + 1)
+    redis.call('ZADD', counts.rate_key, string.format('%d', now), entry_of(counts.total + number, number))
+    -- Once a second is enough: each look passes over what has ended.
+    if math.floor(counts.latest / 1000000) ~= second then
+      local since = string.format('%d', now - counts.window * 1000000)
+      redis.call('ZREMRANGEBYSCORE', counts.rate_key, '-inf', since)
+      keep(counts.rate_key, counts.latest, second + counts.window + 1)
+    end
   end
 end

@@ -9,7 +9,7 @@ end
 -- of it>". So the difference of two is what was counted between them, however many calls that were. The first number
 -- has fifteen digits: what has the same time is in the order in which it came.
 local function entry_of(total, number)
-  return string.format('%015.0f:%.0f', total, number)
+  return string.format('%015d:%d', total, number)
 end
 
 local function numbers_of(entry)
@@ -19,7 +19,7 @@ end
 
 -- What comes after a time, in microseconds, as ZRANGE and ZREMRANGEBYSCORE have it. What has exactly this one is over.
 local function after(time)
-  return string.format('(%.0f', time)
+  return string.format('(%d', time)
 end
 
 -- How many had been counted before the first entry after that time; nothing if there is none.

@@ -59,7 +59,7 @@ local function write(subject)
   local counts = open[subject]
   open[subject] = nil
   if #counts.records == 0 then return end
-  count(counts, #counts.records, counts.ends, counts.latest)
+  count(counts, #counts.records, counts.ends, counts.last_end)
   for _, one in ipairs(counts.records) do put(unpack(one)) end
 end
 
@@ -73,7 +73,7 @@ local function counts_of(subject, rate, window, per_day, outstanding)
     write(subject)
   end
   counts = look(1, subject, tonumber(rate), tonumber(window), tonumber(per_day), tonumber(outstanding))
-  counts.quota, counts.records, counts.ends, counts.latest = {rate, window, per_day, outstanding}, {}, {}, 0
+  counts.quota, counts.records, counts.ends = {rate, window, per_day, outstanding}, {}, {}
   open[subject] = counts
   return counts
 end
@@ -86,7 +86,7 @@ local function record_and_count(key, request, grant, til, uses, subject, ...)
   if is_there then return found(key, request) end
   local number, owner = #counts.records + 1, request
   if counts.outstanding_key then
-    owner, counts.latest = request .. subject, math.max(counts.latest, tonumber(til))
+    owner, counts.last_end = request .. subject, math.max(counts.last_end, tonumber(til))
     counts.ends[2 * number - 1], counts.ends[2 * number] = til, string.sub(key, -22)
   end
   counts.records[number], counts.left = {key, owner, grant, til, uses}, counts.left - 1
